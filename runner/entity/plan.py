@@ -1,0 +1,87 @@
+"""The plan: input to units to mini-batches, numbered once and for ever."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass, field
+from typing import Literal
+
+PLAN_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanFile:
+    """A listed file. For tables `row_count` rows are cut by `rows_per_mini_batch`; for file lists both are 0."""
+
+    path: str
+    size_bytes: int
+    mtime_ns: int
+    input: int = 0
+    row_count: int = 0
+    rows_per_mini_batch: int = 0
+    nullable: tuple[str, ...] = ()
+    """Columns that may hold nulls by the file's metadata: they decide the dtype that `run` sees in every mini-batch."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unit:
+    """A run of whole mini-batches that is read at once: rows of one file, or `file_count` files."""
+
+    file: int
+    """Index of the (first) file."""
+    file_count: int = 1
+    first_mini_batch: int
+    mini_batch_count: int
+    first_row: int = 0
+    row_count: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """What one mini-batch is: rows [first_row, first_row + item_count) of a file, or that many files."""
+
+    unit: int
+    file: int
+    first_row: int
+    item_count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Units in order of their mini-batches, with what a resume compares (`fingerprint`) and what reading needs."""
+
+    version: int = PLAN_VERSION
+    kind: Literal["table", "files"]
+    inputs: tuple[str, ...]
+    files: tuple[PlanFile, ...]
+    units: tuple[Unit, ...]
+    files_per_mini_batch: int = 0
+    mini_batch_count: int
+    item_count: int
+    schema: str = ""
+    """The unified Arrow schema of a table input, serialised and base64 encoded; of the columns that are read."""
+    fingerprint: str
+    unit_starts: tuple[int, ...] = field(default=(), repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "unit_starts", tuple(unit.first_mini_batch for unit in self.units))
+
+    def unit_of(self, mini_batch: int) -> int:
+        """Index of the unit that holds mini-batch number `mini_batch`."""
+        if not 0 <= mini_batch < self.mini_batch_count:
+            raise IndexError(mini_batch)
+        return bisect_right(self.unit_starts, mini_batch) - 1
+
+    def span_of(self, mini_batch: int) -> Span:
+        """Where the items of mini-batch number `mini_batch` are."""
+        index = self.unit_of(mini_batch)
+        unit = self.units[index]
+        within = mini_batch - unit.first_mini_batch
+        if self.kind == "files":
+            first = within * self.files_per_mini_batch
+            count = min(self.files_per_mini_batch, unit.file_count - first)
+            return Span(unit=index, file=unit.file + first, first_row=0, item_count=count)
+        rows = self.files[unit.file].rows_per_mini_batch
+        first = within * rows
+        count = min(rows, unit.row_count - first)
+        return Span(unit=index, file=unit.file, first_row=unit.first_row + first, item_count=count)

@@ -1,0 +1,348 @@
+"""Every error that leaves a room, and what each means on the wire and at the shell.
+
+::
+
+    RunnerError
+    ├── InputError              the caller asked for something that cannot be
+    │   ├── SpecInvalid             a job file or object, with all its problems
+    │   ├── ArgumentInvalid         one argument of a call
+    │   ├── JobNotFound, JobExists, JobStatusConflict, IllegalTransition
+    │   ├── TargetExists, EmptyInput, InputUnreadable, SchemaMismatch, InputChanged
+    │   ├── EntryInvalid            the entry script cannot be imported or has no run
+    │   ├── ClusterTooSmall         more is asked than the cluster has
+    │   ├── JournalDamaged, OutputMissing, CursorExpired
+    ├── WorldError              the cluster, the disk or the network did not do its part
+    │   ├── ClusterUnavailable, ServerUnavailable, DriverGone
+    │   ├── Unauthenticated, StoreBusy, StorageFailed
+    ├── RunError                the job ran and failed, by the rules of its own file
+    │   ├── ThresholdExceeded, NothingSucceeded, InitFailed, ShutdownFailed
+    │   ├── NoProgress, NoFirstTask, OutputInvalid
+    └── Defect                  our own mistake
+
+Constructor arguments go to ``Exception`` unchanged, so every error survives pickling; the text is made in
+``__str__`` from the facts, which are attributes too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+class RunnerError(Exception):
+    """The root: a stable reason, the facts, and one message that says what happened, to what, what to do."""
+
+    reason: ClassVar[str] = "INTERNAL"
+    facts: ClassVar[tuple[str, ...]] = ()
+    says: ClassVar[str] = ""
+
+    def __init__(self, *values: object) -> None:
+        super().__init__(*values)
+        if len(values) != len(self.facts):
+            raise TypeError(f"{type(self).__name__} takes {', '.join(self.facts) or 'nothing'}")
+        for name, value in zip(self.facts, values, strict=True):
+            setattr(self, name, value)
+
+    def __str__(self) -> str:
+        return self.says.format(**self.metadata())
+
+    def metadata(self) -> dict[str, object]:
+        """The facts by name, as they go on the wire."""
+        return {name: getattr(self, name) for name in self.facts}
+
+
+class InputError(RunnerError):
+    """The caller asked for something that cannot be."""
+
+
+class WorldError(RunnerError):
+    """The cluster, the disk or the network did not do its part."""
+
+
+class RunError(RunnerError):
+    """The job ran and failed, by the rules of its own file."""
+
+
+class Defect(RunnerError):
+    """Our own mistake; the message has no internals, the driver's log has."""
+
+    reason = "INTERNAL"
+    facts = ("what",)
+    says = "{what}; this is a defect of the runner, please report it with the job's driver log"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One thing wrong in a job file: where, what, and what to write instead."""
+
+    file: str
+    line: int
+    path: str
+    what: str
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}" if self.line else self.file
+        return f"{place}: {self.what}; {self.remedy}" if self.remedy else f"{place}: {self.what}"
+
+
+class SpecInvalid(InputError):
+    """All problems of a job file or object at once."""
+
+    reason = "SPEC_INVALID"
+    facts = ("problems",)
+    problems: tuple[Problem, ...]
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.problems))
+
+
+class ArgumentInvalid(InputError):
+    reason = "ARGUMENT_INVALID"
+    facts = ("argument", "what")
+    says = "{argument}: {what}"
+    argument: str
+    what: str
+
+
+class JobNotFound(InputError):
+    reason = "JOB_NOT_FOUND"
+    facts = ("name",)
+    says = "there is no job {name!r}; `runner list` shows the jobs there are"
+    name: str
+
+
+class JobExists(InputError):
+    reason = "JOB_EXISTS"
+    facts = ("name",)
+    says = "a job named {name!r} exists already; choose another name, or leave it out to get a generated one"
+    name: str
+
+
+class JobStatusConflict(InputError):
+    """The job's status does not allow what was asked."""
+
+    reason = "JOB_STATUS_CONFLICT"
+    facts = ("name", "status", "verb", "remedy")
+    says = "job {name!r} is {status} and cannot be {verb}; {remedy}"
+    name: str
+    status: str
+
+
+class IllegalTransition(InputError):
+    reason = "ILLEGAL_TRANSITION"
+    facts = ("name", "old", "new")
+    says = "job {name!r} cannot go from {old} to {new}"
+    name: str
+    old: str
+    new: str
+
+
+class TargetExists(InputError):
+    reason = "TARGET_EXISTS"
+    facts = ("path",)
+    says = "the output target {path} exists already; remove it, write elsewhere, or submit with --overwrite"
+    path: str
+
+
+class EmptyInput(InputError):
+    reason = "EMPTY_INPUT"
+    facts = ("input", "path", "what")
+    says = "input {input!r}: {path} {what}; give a path that holds data"
+    input: str
+    path: str
+
+
+class InputUnreadable(InputError):
+    """A file that cannot be read as what it claims to be."""
+
+    reason = "INPUT_UNREADABLE"
+    facts = ("path", "what")
+    says = "{path} cannot be read: {what}"
+    path: str
+
+
+class SchemaMismatch(InputError):
+    reason = "SCHEMA_MISMATCH"
+    facts = ("first", "second", "what")
+    says = "{first} and {second} do not fit together: {what}; give them the same columns and types, or make two jobs"
+    first: str
+    second: str
+
+
+class InputChanged(InputError):
+    reason = "INPUT_CHANGED"
+    facts = ("path", "what")
+    says = "{path} {what} since the job was planned; put the file back as it was and resume, or submit a new job"
+    path: str
+
+
+class EntryInvalid(InputError):
+    """The entry script cannot be imported, or has no run; `traceback` is the user's own."""
+
+    reason = "ENTRY_INVALID"
+    facts = ("script", "what", "traceback")
+    says = "{script}: {what}"
+    script: str
+    what: str
+    traceback: str
+
+
+class ClusterTooSmall(InputError):
+    reason = "CLUSTER_TOO_SMALL"
+    facts = ("what", "asked", "available", "remedy")
+    says = "the job asks for {asked} {what}, the cluster has {available}; {remedy}"
+
+
+class JournalDamaged(InputError):
+    reason = "JOURNAL_DAMAGED"
+    facts = ("offset", "what")
+    says = "journal: byte {offset}: {what}; the record is not torn but damaged, so nothing after it can be trusted"
+    offset: int
+
+
+class OutputMissing(InputError):
+    reason = "OUTPUT_MISSING"
+    facts = ("name", "output", "available")
+    says = "job {name!r} has no output {output}; it has: {available}"
+    name: str
+
+
+class CursorExpired(InputError):
+    reason = "CURSOR_EXPIRED"
+    facts = ("cursor",)
+    says = "the cursor {cursor} is older than what is kept; watch again without a cursor"
+
+
+class ClusterUnavailable(WorldError):
+    reason = "CLUSTER_UNAVAILABLE"
+    facts = ("address", "what", "remedy")
+    says = "no Ray cluster at {address}: {what}; {remedy}"
+    address: str
+
+
+class ServerUnavailable(WorldError):
+    reason = "SERVER_UNAVAILABLE"
+    facts = ("address", "what")
+    says = "no runner service at {address}: {what}; start one with `runner serve`, or unset RUNNER_SERVER"
+    address: str
+
+
+class Unauthenticated(WorldError):
+    reason = "UNAUTHENTICATED"
+    facts = ("address", "what")
+    says = "{address} refuses the call: {what}; set RUNNER_TOKEN, or give the file RUNNER_HOME/token of the service's home"
+    address: str
+
+
+class DriverGone(WorldError):
+    reason = "DRIVER_GONE"
+    facts = ("name",)
+    says = "the driver of job {name!r} is gone; what it committed is kept: `runner resume {name}`"
+    name: str
+
+
+class StoreBusy(WorldError):
+    reason = "STORE_BUSY"
+    facts = ("path",)
+    says = "the store {path} is locked by another process for too long; try again"
+
+
+class StorageFailed(WorldError):
+    """The disk said no: full, read-only, no permission."""
+
+    reason = "STORAGE_FAILED"
+    facts = ("path", "what")
+    says = "{path}: {what}"
+    path: str
+
+
+class ThresholdExceeded(RunError):
+    reason = "THRESHOLD_EXCEEDED"
+    facts = ("setting", "threshold", "count", "what")
+    says = "{count} {what} failed, more than {setting} = {threshold} allows"
+
+
+class NothingSucceeded(RunError):
+    reason = "NOTHING_SUCCEEDED"
+    facts = ("what",)
+    says = "{what}; a job needs at least one mini-batch that returns something"
+
+
+class InitFailed(RunError):
+    """`init()` of the entry script raised, died or took too long; `traceback` is the user's own."""
+
+    reason = "INIT_FAILED"
+    facts = ("what", "traceback")
+    says = "init() failed: {what}"
+    traceback: str
+
+
+class ShutdownFailed(RunError):
+    reason = "SHUTDOWN_FAILED"
+    facts = ("what", "traceback")
+    says = "shutdown() failed: {what}"
+    traceback: str
+
+
+class NoProgress(RunError):
+    reason = "NO_PROGRESS"
+    facts = ("seconds",)
+    says = "no mini-batch ended for {seconds:g} s (progress_update_timeout)"
+
+
+class NoFirstTask(RunError):
+    reason = "NO_FIRST_TASK"
+    facts = ("seconds",)
+    says = "no mini-batch could be created within {seconds:g} s (first_task_creation_timeout)"
+
+
+class OutputInvalid(RunError):
+    """What `run` returned in different mini-batches cannot stand in one output."""
+
+    reason = "OUTPUT_INVALID"
+    facts = ("what",)
+    says = "{what}"
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """What a reason is on the wire (the name of a gRPC status code) and at the shell."""
+
+    code: str
+    exit_code: int
+
+
+MEANINGS: dict[str, Meaning] = {
+    "SPEC_INVALID": Meaning("INVALID_ARGUMENT", 2),
+    "ARGUMENT_INVALID": Meaning("INVALID_ARGUMENT", 2),
+    "JOB_NOT_FOUND": Meaning("NOT_FOUND", 2),
+    "JOB_EXISTS": Meaning("ALREADY_EXISTS", 2),
+    "JOB_STATUS_CONFLICT": Meaning("FAILED_PRECONDITION", 2),
+    "ILLEGAL_TRANSITION": Meaning("FAILED_PRECONDITION", 2),
+    "TARGET_EXISTS": Meaning("FAILED_PRECONDITION", 2),
+    "EMPTY_INPUT": Meaning("FAILED_PRECONDITION", 2),
+    "INPUT_UNREADABLE": Meaning("FAILED_PRECONDITION", 2),
+    "SCHEMA_MISMATCH": Meaning("FAILED_PRECONDITION", 2),
+    "INPUT_CHANGED": Meaning("FAILED_PRECONDITION", 2),
+    "ENTRY_INVALID": Meaning("FAILED_PRECONDITION", 2),
+    "CLUSTER_TOO_SMALL": Meaning("FAILED_PRECONDITION", 2),
+    "JOURNAL_DAMAGED": Meaning("DATA_LOSS", 2),
+    "OUTPUT_MISSING": Meaning("NOT_FOUND", 2),
+    "CURSOR_EXPIRED": Meaning("OUT_OF_RANGE", 2),
+    "CLUSTER_UNAVAILABLE": Meaning("UNAVAILABLE", 3),
+    "SERVER_UNAVAILABLE": Meaning("UNAVAILABLE", 3),
+    "UNAUTHENTICATED": Meaning("UNAUTHENTICATED", 3),
+    "DRIVER_GONE": Meaning("UNAVAILABLE", 3),
+    "STORE_BUSY": Meaning("UNAVAILABLE", 3),
+    "STORAGE_FAILED": Meaning("FAILED_PRECONDITION", 1),
+    "THRESHOLD_EXCEEDED": Meaning("ABORTED", 1),
+    "NOTHING_SUCCEEDED": Meaning("ABORTED", 1),
+    "INIT_FAILED": Meaning("ABORTED", 1),
+    "SHUTDOWN_FAILED": Meaning("ABORTED", 1),
+    "NO_PROGRESS": Meaning("ABORTED", 1),
+    "NO_FIRST_TASK": Meaning("ABORTED", 1),
+    "OUTPUT_INVALID": Meaning("ABORTED", 1),
+    "INTERNAL": Meaning("INTERNAL", 1),
+}
+"""Reason to meaning; a contract test demands that every class has exactly one row."""
