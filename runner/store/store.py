@@ -1,0 +1,285 @@
+"""Jobs and their events in SQLite: the one place where drivers, the service and clients meet.
+
+Every change of status and its event are one transaction, and every change that a watcher should see gets the next
+number of one clock, its revision. A driver beats every 5 s. Whoever reads a job in progress whose beat is older than
+30 s records it as NotResponding; the driver's next beat or move takes it back to where it was. A process killed at any
+instant leaves either the old row or the new one.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+from runner.entity.job import Event, JobError, JobState, OutputState, Progress
+from runner.entity.status import TERMINAL, TRANSITIONS, JobStatus, check_move
+from runner.errors import JobExists, JobNotFound, JobStatusConflict
+from runner.store.database import Database
+from runner.store.home import Home
+from runner.store.rows import COLUMNS, from_row, to_json, to_row
+
+SILENCE_S = 30.0
+BUSY_S = 10.0
+_S = JobStatus
+BEATING = frozenset(set(JobStatus) - TERMINAL - {_S.NOT_STARTED, _S.NOT_RESPONDING})
+"""Statuses in which a driver is expected to beat."""
+_CANCELABLE = frozenset(old for old, new in TRANSITIONS.items() if _S.CANCEL_REQUESTED in new) - {_S.NOT_RESPONDING}
+_BEGINS_ANEW = frozenset({_S.FAILED, _S.CANCELED, _S.NOT_RESPONDING})
+_OVER_SILENCE = frozenset({_S.STARTING, _S.FAILED, _S.CANCELED})
+"""Where a job that does not respond may be taken by somebody else than its driver."""
+
+
+class Listed(NamedTuple):
+    """Jobs newest first, and the key to ask for those that follow; None at the end."""
+
+    jobs: tuple[JobState, ...]
+    next_key: int | None
+
+
+class Store:
+    """The store of one home. Threads may share it; each process opens its own."""
+
+    def __init__(self, home: Home, *, clock: Callable[[], float] = time.time, busy_s: float = BUSY_S) -> None:
+        self.home = home.make()
+        self._clock = clock
+        self._database = Database(home.database, busy_s)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._database.close()
+
+    def create(self, job: JobState, *, request_id: str = "", install: Callable[[], None] | None = None) -> JobState:
+        """Insert a new job with the event of its first status; JobExists when the name is taken.
+
+        Asked again with the same `request_id`, it returns the job of the first call and changes nothing. `install` is
+        called inside the transaction, once the name is certain: if it raises, there is no job.
+        """
+        with self._database.writing():
+            if (known := self.find_request(request_id)) is not None:
+                return known
+            row = to_row(job) | {"request_id": request_id or None, "revision": self._tick()}
+            names, marks = ", ".join(row), ", ".join("?" * len(row))
+            try:
+                key = self._database.run(f"INSERT INTO job ({names}) VALUES ({marks})", [*row.values()])
+            except sqlite3.IntegrityError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_CONSTRAINT_UNIQUE:
+                    raise
+                raise JobExists(job.name) from None
+            self._note(key, job.run_number, job.status, job.message)
+            if install is not None:
+                install()
+            return from_row(self._find(job.name))
+
+    def find_request(self, request_id: str) -> JobState | None:
+        """The job that was created by the call with this id."""
+        if not request_id:
+            return None
+        row = self._database.row(f"SELECT {COLUMNS} FROM job WHERE request_id = ?", (request_id,))
+        return None if row is None else from_row(row)
+
+    def get(self, name: str) -> JobState:
+        """The job as it is now; its silence is recorded when it is found."""
+        row = self._find(name)
+        return self._record_silence(name) if self._is_silent(row) else from_row(row)
+
+    def list(self, *, limit: int = 50, after: int | None = None, statuses: Iterable[JobStatus] = ()) -> Listed:
+        """At most `limit` jobs, newest first, beginning after the key `after`; `statuses` keeps only those in one of them."""
+        self._record_all_silence()
+        wanted = [str(status) for status in statuses]
+        where = ["id < ?"] + ([f"status IN ({', '.join('?' * len(wanted))})"] if wanted else [])
+        values: list[object] = [2**62 if after is None else after, *wanted, limit + 1]
+        sql = f"SELECT {COLUMNS} FROM job WHERE {' AND '.join(where)} ORDER BY id DESC LIMIT ?"
+        rows = self._database.rows(sql, values)
+        next_key = int(rows[limit - 1]["id"]) if len(rows) > limit else None
+        return Listed(tuple(map(from_row, rows[:limit])), next_key)
+
+    def events(self, name: str) -> tuple[Event, ...]:
+        """Every change of status, oldest first, of all runs of the job."""
+        key = self._find(name)["id"]
+        rows = self._database.rows("SELECT time, status, message FROM event WHERE job_id = ? ORDER BY id", (key,))
+        return tuple(Event(time=row["time"], status=JobStatus(row["status"]), message=row["message"]) for row in rows)
+
+    def move(
+        self,
+        name: str,
+        status: JobStatus,
+        message: str = "",
+        *,
+        error: JobError | None = None,
+        progress: Progress | None = None,
+        outputs: Sequence[OutputState] | None = None,
+        host: str | None = None,
+        driver_pid: int | None = None,
+    ) -> JobState:
+        """Move a job to another status and write the event, or raise IllegalTransition and change nothing.
+
+        Starting from a status that had ended (or does not respond) begins a new run. A move is a sign of life too.
+        """
+        with self._database.writing():
+            row = self._find(name)
+            old = self._come_back(name, row, status)
+            check_move(name, old, status)
+            now = self._clock()
+            changes: dict[str, object] = {"message": message}
+            if status is _S.STARTING and old in _BEGINS_ANEW:
+                changes |= dict.fromkeys(("start_time", "end_time", "error"))
+                changes |= {"run_number": row["run_number"] + 1, "driver_pid": 0}
+            if (status in BEATING and old is not _S.NOT_STARTED) or status is _S.STARTING:
+                changes["heartbeat_time"] = now
+            if status is _S.RUNNING and row["start_time"] is None:
+                changes["start_time"] = now
+            if status in TERMINAL:
+                changes["end_time"] = now
+            changes |= {k: v for k, v in {"host": host, "driver_pid": driver_pid}.items() if v is not None}
+            changes |= {
+                k: to_json(v)
+                for k, v in {"error": error, "progress": progress, "outputs": outputs}.items()
+                if v is not None
+            }
+            self._set_status(row, status, message, changes)
+            return from_row(self._find(name))
+
+    def beat(
+        self,
+        name: str,
+        progress: Progress | None = None,
+        message: str | None = None,
+        *,
+        host: str | None = None,
+        driver_pid: int | None = None,
+    ) -> JobStatus:
+        """The driver lives, and how far it is; returns the status, by which the driver learns of a cancel.
+
+        Only a change that a watcher can see gets a new revision. Nothing happens once the job has ended.
+        """
+        with self._database.writing():
+            row = self._find(name)
+            status = JobStatus(row["status"])
+            if status in TERMINAL:
+                return status
+            if status is _S.NOT_RESPONDING:
+                status = self._return_to_life(row)
+            counters = None if progress is None else to_json(progress)
+            said = {"progress": counters, "message": message, "host": host, "driver_pid": driver_pid}
+            changes: dict[str, object] = {k: v for k, v in said.items() if v is not None and v != row[k]}
+            if changes:
+                changes["revision"] = self._tick()
+            self._update(row["id"], changes | {"heartbeat_time": self._clock()})
+            return status
+
+    def request_cancel(self, name: str) -> JobState:
+        """Ask for the end of a job; no error when that was asked already or the job is Canceled.
+
+        JobStatusConflict from Finalizing on, and for what has ended otherwise.
+        """
+        with self._database.writing():
+            row = self._find(name)
+            status = JobStatus(row["status"])
+            meant = JobStatus(row["silent_status"]) if status is _S.NOT_RESPONDING else status
+            if meant in (_S.CANCEL_REQUESTED, _S.CANCELED):
+                return from_row(row)
+            if meant not in _CANCELABLE:
+                remedy = "its outputs are being published" if meant is _S.FINALIZING else "it has ended"
+                raise JobStatusConflict(name, str(meant), "cancelled", remedy)
+            self._set_status(row, _S.CANCEL_REQUESTED, "", {"message": ""})
+            return from_row(self._find(name))
+
+    def delete(self, name: str) -> None:
+        """Forget a job that has ended, and its events; JobStatusConflict while it has not."""
+        with self._database.writing():
+            row = self._find(name)
+            if JobStatus(row["status"]) not in TERMINAL:
+                raise JobStatusConflict(name, row["status"], "deleted", f"cancel it first: `runner cancel {name}`")
+            self._database.run("DELETE FROM job WHERE id = ?", (row["id"],))
+
+    def discard(self, name: str) -> None:
+        """Forget a job whose creation failed before a driver ran; harmless when it is unknown or got further."""
+        with self._database.writing():
+            self._database.run(
+                "DELETE FROM job WHERE name = ? AND status IN ('NotStarted', 'Starting') AND driver_pid = 0", (name,)
+            )
+
+    def revision(self) -> int:
+        """The number of the last visible change to any job: an upper bound of every cursor."""
+        row = self._database.row("SELECT revision FROM clock")
+        return 0 if row is None else int(row["revision"])
+
+    def revisions(self, names: Iterable[str]) -> dict[str, int]:
+        """The revision of each of the jobs that exist; their silence is recorded first."""
+        self._record_all_silence()
+        wanted = list(names)
+        found: dict[str, int] = {}
+        for start in range(0, len(wanted), 500):
+            some = wanted[start : start + 500]
+            rows = self._database.rows(
+                f"SELECT name, revision FROM job WHERE name IN ({', '.join('?' * len(some))})", some
+            )
+            found.update((row["name"], row["revision"]) for row in rows)
+        return found
+
+    def has_changed(self, seen: int) -> tuple[bool, int]:
+        """Whether another process or connection has written since the token `seen`, and the new token; very cheap."""
+        version = self._database.data_version()
+        return version != seen, version
+
+    def _find(self, name: str) -> sqlite3.Row:
+        row = self._database.row(f"SELECT {COLUMNS} FROM job WHERE name = ?", (name,))
+        if row is None:
+            raise JobNotFound(name)
+        return row
+
+    def _is_silent(self, row: sqlite3.Row) -> bool:
+        beat = row["heartbeat_time"]
+        return beat is not None and JobStatus(row["status"]) in BEATING and self._clock() - beat > SILENCE_S
+
+    def _record_all_silence(self) -> None:
+        quiet = "('NotStarted', 'Completed', 'Failed', 'Canceled', 'NotResponding')"  # as the index job_beating says it
+        sql = f"SELECT name FROM job WHERE heartbeat_time < ? AND status NOT IN {quiet}"
+        for row in self._database.rows(sql, (self._clock() - SILENCE_S,)):
+            self._record_silence(row["name"])
+
+    def _record_silence(self, name: str) -> JobState:
+        with self._database.writing():
+            row = self._find(name)
+            if self._is_silent(row):  # the driver, or another reader, may have been first
+                seconds = self._clock() - row["heartbeat_time"]
+                self._set_status(row, _S.NOT_RESPONDING, f"no sign of life from the driver for {seconds:.0f} s", {})
+            return from_row(self._find(name))
+
+    def _come_back(self, name: str, row: sqlite3.Row, wanted: JobStatus) -> JobStatus:
+        """The status to move from: a silent job returns to where it was unless somebody else ends or restarts it."""
+        status = JobStatus(row["status"])
+        if status is not _S.NOT_RESPONDING:
+            return status
+        before = JobStatus(row["silent_status"])
+        if wanted is _S.STARTING or (wanted in _OVER_SILENCE and wanted not in TRANSITIONS[before]):
+            return status
+        check_move(name, before, wanted)
+        return self._return_to_life(row)
+
+    def _return_to_life(self, row: sqlite3.Row) -> JobStatus:
+        before = JobStatus(row["silent_status"])
+        self._set_status(row, before, "the driver is heard of again", {})
+        return before
+
+    def _set_status(self, row: sqlite3.Row, status: JobStatus, message: str, changes: dict[str, object]) -> None:
+        silent = row["status"] if status is _S.NOT_RESPONDING else None
+        moved: dict[str, object] = {"status": str(status), "silent_status": silent, "revision": self._tick()}
+        self._update(row["id"], changes | moved)
+        self._note(row["id"], changes.get("run_number", row["run_number"]), status, message)
+
+    def _update(self, key: int, changes: dict[str, object]) -> None:
+        columns = ", ".join(f"{column} = ?" for column in changes)
+        self._database.run(f"UPDATE job SET {columns} WHERE id = ?", [*changes.values(), key])
+
+    def _note(self, key: int, run_number: object, status: JobStatus, message: str) -> None:
+        sql = "INSERT INTO event (job_id, run_number, time, status, message) VALUES (?, ?, ?, ?, ?)"
+        self._database.run(sql, (key, run_number, self._clock(), str(status), message))
+
+    def _tick(self) -> int:
+        self._database.run("UPDATE clock SET revision = revision + 1")
+        row = self._database.row("SELECT revision FROM clock")
+        assert row is not None
+        return int(row["revision"])
