@@ -1,13 +1,17 @@
 """Lists the native extensions; everything else stands in pyproject.toml."""
 
 import os
+import platform
 import sys
 
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 
-if not sys.platform.startswith("linux"):
-    raise SystemExit("batch-runner runs on Linux (x86-64 and aarch64) only: it needs /dev/shm, pidfd and prctl.")
+if not sys.platform.startswith("linux") or platform.machine() not in ("x86_64", "aarch64"):
+    raise SystemExit(
+        f"batch-runner runs on Linux on x86-64 and aarch64 only, this is {sys.platform} on {platform.machine()}: "
+        "it needs /dev/shm, pidfd and prctl."
+    )
 
 DEBUG = os.environ.get("RUNNER_NATIVE_DEBUG") == "1"
 DIRECTIVES = {
@@ -28,7 +32,7 @@ setup(
             for name in MODULES
         ],
         include_path=["native"],
-        build_dir="build/cython",
+        build_dir="build/cython-debug" if DEBUG else "build/cython",
         compiler_directives=DIRECTIVES,
     )
 )
