@@ -4,8 +4,10 @@
 
     RunnerError
     ├── InputError              the caller asked for something that cannot be
-    │   ├── SpecInvalid             a job file or object, with all its problems
-    │   ├── ArgumentInvalid         one argument of a call
+    │   ├── ValidationException     what its users catch, whichever of these it is
+    │   │   ├── SpecInvalid             a job file or object, with all its problems
+    │   │   ├── ArgumentInvalid         one argument of a call
+    │   │   └── DestinationUnwritable   a stream that a job cannot be dumped to; an OSError too
     │   ├── JobNotFound, JobExists, JobStatusConflict, IllegalTransition
     │   ├── TargetExists, EmptyInput, InputUnreadable, SchemaMismatch, InputChanged
     │   ├── EntryInvalid            the entry script cannot be imported or has no run
@@ -86,7 +88,11 @@ class Problem:
         return f"{place}: {self.what}; {self.remedy}" if self.remedy else f"{place}: {self.what}"
 
 
-class SpecInvalid(InputError):
+class ValidationException(InputError):
+    """A job, a file or an argument is not valid. Also known as ValidationError."""
+
+
+class SpecInvalid(ValidationException):
     """All problems of a job file or object at once."""
 
     reason = "SPEC_INVALID"
@@ -97,11 +103,21 @@ class SpecInvalid(InputError):
         return "\n".join(map(str, self.problems))
 
 
-class ArgumentInvalid(InputError):
+class ArgumentInvalid(ValidationException):
     reason = "ARGUMENT_INVALID"
     facts = ("argument", "what")
     says = "{argument}: {what}"
     argument: str
+    what: str
+
+
+class DestinationUnwritable(ValidationException, OSError):
+    """A stream that is not open for writing; both an OSError and a ValidationException, as callers rely on either."""
+
+    reason = "DESTINATION_UNWRITABLE"
+    facts = ("destination", "what")
+    says = "{destination}: {what}; open it for writing text"
+    destination: str
     what: str
 
 
@@ -316,6 +332,7 @@ class Meaning:
 MEANINGS: dict[str, Meaning] = {
     "SPEC_INVALID": Meaning("INVALID_ARGUMENT", 2),
     "ARGUMENT_INVALID": Meaning("INVALID_ARGUMENT", 2),
+    "DESTINATION_UNWRITABLE": Meaning("INVALID_ARGUMENT", 2),
     "JOB_NOT_FOUND": Meaning("NOT_FOUND", 2),
     "JOB_EXISTS": Meaning("ALREADY_EXISTS", 2),
     "JOB_STATUS_CONFLICT": Meaning("FAILED_PRECONDITION", 2),
