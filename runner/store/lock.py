@@ -10,7 +10,7 @@ from types import TracebackType
 
 
 class JobLock:
-    """An exclusive `flock` on the lock file, held until `release` or the end of the process; not inherited by children."""
+    """An exclusive `flock` on the lock file, held until `release` or the end of the process; not passed to children."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor

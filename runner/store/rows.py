@@ -11,8 +11,8 @@ from runner.entity.status import JobStatus
 
 COLUMNS = (
     "name, type, status, run_number, display_name, description, experiment_name, tags, properties, document, "
-    "create_time, start_time, end_time, heartbeat_time, host, driver_pid, created_by, message, progress, outputs, error, revision, "
-    "id, silent_status"
+    "create_time, start_time, end_time, heartbeat_time, host, driver_pid, created_by, message, progress, outputs, "
+    "error, revision, id, silent_status"
 )
 _TEXTS = msgspec.json.Decoder(dict[str, str])
 _DOCUMENT = msgspec.json.Decoder(dict[str, object])

@@ -85,7 +85,7 @@ class Store:
         return self._record_silence(name) if self._is_silent(row) else from_row(row)
 
     def list(self, *, limit: int = 50, after: int | None = None, statuses: Iterable[JobStatus] = ()) -> Listed:
-        """At most `limit` jobs, newest first, beginning after the key `after`; `statuses` keeps only those in one of them."""
+        """At most `limit` jobs, newest first, beginning after the key `after`; with `statuses` only those in one."""
         self._record_all_silence()
         wanted = [str(status) for status in statuses]
         where = ["id < ?"] + ([f"status IN ({', '.join('?' * len(wanted))})"] if wanted else [])
