@@ -8,6 +8,7 @@ spread: real values, and as many rows as asked for.
 from __future__ import annotations
 
 import argparse
+from itertools import pairwise
 from pathlib import Path
 
 import joblib
@@ -46,7 +47,7 @@ def write_bottles(measurements: pd.DataFrame, row_count: int, folder: Path) -> N
     random = np.random.default_rng(SEED)
     jitter = measurements.std().to_numpy("float32") / 10
     borders = np.linspace(0, row_count, FILE_COUNT + 1, dtype="int64")
-    for index, (first, end) in enumerate(zip(borders[:-1], borders[1:], strict=True)):
+    for index, (first, end) in enumerate(pairwise(borders)):
         drawn = measurements.to_numpy()[random.integers(0, len(measurements), end - first)]
         values = drawn + random.standard_normal(drawn.shape, dtype="float32") * jitter
         columns = {"bottle": np.arange(first, end)} | dict(zip(measurements.columns, values.T, strict=True))
