@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -280,22 +281,27 @@ def test_what_another_process_wrote_is_noticed_cheaply(store: Store) -> None:
     assert store.has_changed(newer) == (False, newer)
 
 
-def write_many(root: str, who: int) -> None:
-    store = Store(Home(root))
-    for number in range(20):
-        add(store, f"job-{who}-{number}", S.CANCEL_REQUESTED, S.CANCELED)
-    store.close()
+WRITE_MANY = """
+import sys
+from runner.entity.job import JobState
+from runner.entity.status import JobStatus
+from runner.store.home import Home
+from runner.store.store import Store
+
+store = Store(Home(sys.argv[1]))
+for number in range(20):
+    name = f"job-{sys.argv[2]}-{number}"
+    store.create(JobState(name=name, type="parallel", status=JobStatus.NOT_STARTED, create_time=1.0))
+    for status in (JobStatus.STARTING, JobStatus.QUEUED, JobStatus.FAILED):
+        store.move(name, status)
+"""
 
 
 def test_several_processes_open_a_new_store_and_write_at_once(tmp_path: Path) -> None:
-    spawn = multiprocessing.get_context("spawn")
-    writers = [spawn.Process(target=write_many, args=(str(tmp_path / "home"), who)) for who in range(4)]
-    for writer in writers:
-        writer.start()
-    for writer in writers:
-        writer.join()
-    assert [writer.exitcode for writer in writers] == [0, 0, 0, 0]
-    store = Store(Home(tmp_path / "home"))
+    home = Home(tmp_path / "home")
+    writers = [subprocess.Popen([sys.executable, "-c", WRITE_MANY, str(home.root), str(who)]) for who in range(4)]
+    assert [writer.wait() for writer in writers] == [0, 0, 0, 0]
+    store = Store(home)
     jobs = store.list(limit=1000).jobs
     store.close()
     assert len(jobs) == 80
