@@ -1,0 +1,179 @@
+"""Lists the files below a path in one fixed order: the byte order of whole relative paths.
+
+Skipped are names that begin with a dot, `_manifest.json` and `_SUCCESS`; a folder with a manifest of parts is read as
+the manifest says. Names that are no UTF-8 travel by surrogateescape, like everywhere in Python.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import msgspec
+
+from runner.errors import EmptyInput, InputUnreadable
+
+MANIFEST = "_manifest.json"
+MANIFEST_VERSION = 1
+_MARKERS = frozenset({MANIFEST, "_SUCCESS"})
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ListedFile:
+    """A regular file as it was when it was listed."""
+
+    path: str
+    size_bytes: int
+    mtime_ns: int
+
+
+class _ManifestPart(msgspec.Struct):
+    file: str
+
+
+class _Manifest(msgspec.Struct):
+    version: int = 0
+    parts: list[_ManifestPart] | None = None
+
+
+def shown(path: str) -> str:
+    r"""The path as text that can be printed anywhere: bytes that are no UTF-8 as `\xNN`."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def list_files(path: str, *, input_name: str = "") -> list[ListedFile]:
+    """Every file at or below `path`, in byte order of whole relative paths; an empty listing is refused."""
+    return _list(path, input_name, _is_data_name)
+
+
+def list_table(path: str, *, input_name: str = "") -> list[ListedFile]:
+    """The data files of a table at or below `path`: as `list_files`, without names that begin with an underscore."""
+    return _list(path, input_name, _is_table_name, check_folder=_refuse_foreign_table)
+
+
+def _is_data_name(name: str) -> bool:
+    return name[0] != "." and name not in _MARKERS
+
+
+def _is_table_name(name: str) -> bool:
+    return name[0] not in "._"
+
+
+def _refuse_foreign_table(folder: str, names: set[str]) -> None:
+    for name, what in (("_delta_log", "a Delta table"), ("MLTable", "an MLTable file")):
+        if name in names:
+            raise InputUnreadable(
+                shown(folder),
+                f"it holds {what}, which this release does not read; "
+                "write the rows as plain Parquet files to a folder and give that folder",
+            )
+    if "metadata" in names and _has_iceberg_metadata(os.path.join(folder, "metadata")):
+        raise InputUnreadable(
+            shown(folder),
+            "it holds an Iceberg table, whose folder may have files that are no longer part of it; "
+            "write the rows as plain Parquet files to a folder and give that folder",
+        )
+
+
+def _has_iceberg_metadata(folder: str) -> bool:
+    try:
+        return any(name.endswith(".metadata.json") for name in os.listdir(folder))
+    except NotADirectoryError:
+        return False
+
+
+def _list(
+    path: str,
+    input_name: str,
+    accept: Callable[[str], bool],
+    check_folder: Callable[[str, set[str]], None] | None = None,
+) -> list[ListedFile]:
+    root = os.path.abspath(path)
+    try:
+        info = os.stat(root)
+    except FileNotFoundError:
+        raise EmptyInput(input_name, shown(root), "does not exist") from None
+    except OSError as error:
+        raise InputUnreadable(shown(root), error.strerror or str(error)) from error
+    if not stat.S_ISDIR(info.st_mode):
+        if not stat.S_ISREG(info.st_mode):
+            raise InputUnreadable(shown(root), "it is neither a file nor a folder")
+        return [ListedFile(root, info.st_size, info.st_mtime_ns)]
+    found = list(_walk(root, accept, check_folder, ((info.st_dev, info.st_ino),)))
+    if not found:
+        raise EmptyInput(input_name, shown(root), "has no files")
+    found.sort(key=lambda file: os.fsencode(file.path))
+    return found
+
+
+def _walk(
+    folder: str,
+    accept: Callable[[str], bool],
+    check_folder: Callable[[str, set[str]], None] | None,
+    ancestors: tuple[tuple[int, int], ...],
+) -> Iterator[ListedFile]:
+    """Files below `folder`, in no order; a link back to one of the `ancestors` is refused, since it has no end."""
+    try:
+        with os.scandir(folder) as entries:
+            here = list(entries)
+    except OSError as error:
+        raise InputUnreadable(shown(folder), error.strerror or str(error)) from error
+    names = {entry.name for entry in here}
+    if check_folder is not None:
+        check_folder(folder, names)
+    if MANIFEST in names:
+        parts = _manifest_parts(folder)
+        if parts is not None:
+            yield from parts
+            return
+    for entry in here:
+        if not accept(entry.name):
+            continue
+        try:
+            info = entry.stat()
+        except FileNotFoundError:
+            raise InputUnreadable(shown(entry.path), "it is a link to nothing, or vanished while listing") from None
+        except OSError as error:
+            raise InputUnreadable(shown(entry.path), error.strerror or str(error)) from error
+        if stat.S_ISREG(info.st_mode):
+            yield ListedFile(entry.path, info.st_size, info.st_mtime_ns)
+        elif stat.S_ISDIR(info.st_mode):
+            identity = (info.st_dev, info.st_ino)
+            if identity in ancestors:
+                raise InputUnreadable(shown(entry.path), "it is a link to a folder that it stands in; remove the link")
+            yield from _walk(entry.path, accept, check_folder, (*ancestors, identity))
+        else:
+            logger.warning("%s is skipped: it is neither a file nor a folder", shown(entry.path))
+
+
+def _manifest_parts(folder: str) -> list[ListedFile] | None:
+    """The files a manifest of parts names; None when the file is no such manifest."""
+    path = os.path.join(folder, MANIFEST)
+    try:
+        with open(path, "rb") as file:
+            manifest = msgspec.json.decode(file.read(), type=_Manifest)
+    except msgspec.ValidationError:
+        return None
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InputUnreadable(shown(path), f"it should list the parts of its folder: {error}") from error
+    if manifest.parts is None:
+        return None
+    if manifest.version != MANIFEST_VERSION:
+        raise InputUnreadable(shown(path), f"version {manifest.version} of the manifest is not known to this release")
+    return [_manifest_part(folder, path, part.file) for part in manifest.parts]
+
+
+def _manifest_part(folder: str, manifest: str, name: str) -> ListedFile:
+    if os.path.isabs(name) or ".." in name.split("/"):
+        raise InputUnreadable(shown(manifest), f"it names {name!r}, which is not below its folder")
+    path = os.path.join(folder, name)
+    try:
+        info = os.stat(path)
+    except OSError as error:
+        raise InputUnreadable(shown(path), f"the manifest beside it names it, but: {error.strerror}") from error
+    return ListedFile(path, info.st_size, info.st_mtime_ns)

@@ -1,0 +1,109 @@
+"""Parquet files: what their footers say, and their rows as a stream of batches."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from runner.dataset.schemas import normal_schema
+from runner.dataset.table_layout import Layout, RowGroup, row_bytes
+
+NAME = "Parquet"
+EXTENSIONS = frozenset({".parquet", ".parq", ".pq"})
+
+_BUFFER_BYTES = 1 << 20
+"""Column chunks are read in pieces of this size, so a huge row group costs megabytes and not its own size."""
+
+
+def is_mine(head: bytes) -> bool:
+    """Whether a file that begins with `head` is of this format."""
+    return head[:4] == b"PAR1"
+
+
+def _open(path: str) -> pq.ParquetFile:
+    source = pa.OSFile(path)
+    try:
+        return pq.ParquetFile(source, pre_buffer=False, buffer_size=_BUFFER_BYTES, arrow_extensions_enabled=False)
+    except BaseException:
+        source.close()
+        raise
+
+
+def layout(path: str) -> Layout:
+    """Rows, row groups, schema and nullable columns, from the footer alone."""
+    with _open(path) as file:
+        metadata = file.metadata
+        schema = normal_schema(file.schema_arrow)
+        leaves = _leaves(metadata, schema)
+        groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
+        return Layout(
+            schema=schema,
+            row_groups=tuple(RowGroup(group.num_rows, group.total_byte_size) for group in groups),
+            nullable=tuple(
+                name for name in schema.names if _may_hold_nulls(groups, file.schema_arrow.field(name), leaves[name])
+            ),
+            row_bytes=row_bytes(schema, {name: _mean_bytes(groups, leaves[name]) for name in schema.names}),
+        )
+
+
+def _leaves(metadata: pq.FileMetaData, schema: pa.Schema) -> dict[str, list[int]]:
+    """For each column the indexes of its leaves."""
+    leaves: dict[str, list[int]] = {name: [] for name in schema.names}
+    for index in range(metadata.num_columns):
+        path = metadata.schema.column(index).path
+        name = path if path in leaves else path.split(".", 1)[0]
+        if name in leaves:
+            leaves[name].append(index)
+    return leaves
+
+
+def _may_hold_nulls(groups: Sequence[pq.RowGroupMetaData], field: pa.Field, leaves: Sequence[int]) -> bool:
+    if not field.nullable:
+        return False
+    if len(leaves) != 1 or pa.types.is_nested(field.type):
+        return True
+    for group in groups:
+        statistics = group.column(leaves[0]).statistics
+        if statistics is None or not statistics.has_null_count or statistics.null_count:
+            return True
+    return False
+
+
+def _mean_bytes(groups: Sequence[pq.RowGroupMetaData], leaves: Sequence[int]) -> float:
+    """Uncompressed bytes per row of the first row group: an estimate for columns of no fixed width."""
+    if not groups or not groups[0].num_rows:
+        return 0.0
+    return sum(groups[0].column(leaf).total_uncompressed_size for leaf in leaves) / float(groups[0].num_rows)
+
+
+class Reader:
+    """Rows of one file in order, from any row group on."""
+
+    def __init__(self, path: str) -> None:
+        self._file = _open(path)
+        metadata = self._file.metadata
+        counts = (metadata.row_group(index).num_rows for index in range(metadata.num_row_groups))
+        self._starts = list(accumulate(counts, initial=0))
+        self.schema: pa.Schema = self._file.schema_arrow
+
+    def entry_before(self, row: int) -> int:
+        """The last row at or before `row` from which a stream can begin."""
+        return self._starts[self._group_of(row)]
+
+    def stream(self, row: int, columns: Sequence[str], batch_rows: int) -> Iterator[pa.RecordBatch]:
+        """Batches of `columns` from `row`, which is one that `entry_before` gave, to the end of the file."""
+        groups = list(range(self._group_of(row), self._file.metadata.num_row_groups))
+        batches: Iterator[pa.RecordBatch] = self._file.iter_batches(
+            batch_size=batch_rows, row_groups=groups, columns=list(columns), use_threads=False
+        )
+        return batches
+
+    def close(self) -> None:
+        self._file.close(force=True)
+
+    def _group_of(self, row: int) -> int:
+        return min(bisect_right(self._starts, row), len(self._starts) - 1) - 1

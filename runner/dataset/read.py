@@ -1,0 +1,286 @@
+"""Reads units of a plan as slabs, each row group decoded once where one process takes adjacent units in order.
+
+A table file stays open, and its stream of batches goes on, from one unit to the next. Slabs follow the decoded batches,
+so that they are views: only a mini-batch that lies across two batches is copied together. Going back, or ahead past a
+row group, opens a new stream at the nearest place the format can enter at.
+Size and modification time are looked at before and after each unit; a difference is InputChanged.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+
+import pyarrow as pa
+
+from runner.dataset.files import FileBatch
+from runner.dataset.frames import Convert, check_format, converter
+from runner.dataset.listing import shown
+from runner.dataset.path_columns import path_columns
+from runner.dataset.saved_plan import check_file
+from runner.dataset.schemas import decode_schema, normal_type
+from runner.dataset.slabs import Slab
+from runner.dataset.table_files import open_table_file, unreadable
+from runner.dataset.table_layout import TableReader
+from runner.entity.parallel import ParallelSpec
+from runner.entity.plan import Plan, PlanFile, Unit
+from runner.errors import InputError
+
+WINDOW_ROWS = 65_536
+
+Wanted = Callable[[int, int], bool]
+"""Whether any of the mini-batches [first, end) is still to be run."""
+
+
+class UnitReader:
+    """Reads units of one plan; for one thread at a time."""
+
+    def __init__(self, plan: Plan, spec: ParallelSpec) -> None:
+        check_format(spec.mini_batch_format)
+        self._plan = plan
+        self._spec = spec
+        self._keep = spec.output.keep_columns if spec.output else ()
+        self._schema = decode_schema(plan.schema) if plan.schema else pa.schema([])
+        self._names = spec.columns if spec.columns is not None else tuple(self._schema.names)
+        self._open: _OpenFile | None = None
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The unified schema of what `run` gets, in the order of its columns; empty for files."""
+        return pa.schema([self._schema.field(name) for name in self._names])
+
+    def slabs(self, unit: int, lo: int, hi: int, wanted: Wanted) -> Iterator[Slab]:
+        """The mini-batches [lo, hi) of the unit in order, without the windows that are not `wanted` any more."""
+        found = self._plan.units[unit]
+        lo = max(lo, found.first_mini_batch)
+        hi = min(hi, found.first_mini_batch + found.mini_batch_count)
+        if lo >= hi:
+            return
+        if self._plan.kind == "files":
+            yield from self._file_slabs(found, lo, hi, wanted)
+        else:
+            yield from self._table_slabs(found, lo, hi, wanted)
+
+    def close(self) -> None:
+        """Give the open file back."""
+        if self._open is not None:
+            self._open.close()
+            self._open = None
+
+    def _file_slabs(self, unit: Unit, lo: int, hi: int, wanted: Wanted) -> Iterator[Slab]:
+        if not wanted(lo, hi):
+            return
+        per = self._plan.files_per_mini_batch
+        start = (lo - unit.first_mini_batch) * per
+        stop = min((hi - unit.first_mini_batch) * per, unit.file_count)
+        files = self._plan.files[unit.file + start : unit.file + stop]
+        for file in files:
+            check_file(file)
+        paths = [file.path for file in files]
+        kept = pa.table({"path": [shown(path) for path in paths]}).select(list(self._keep)) if self._keep else None
+        yield Slab(
+            first_mini_batch=lo,
+            end_mini_batch=hi,
+            rows_per_mini_batch=per,
+            row_count=len(paths),
+            first_item=unit.file + start,
+            cut=lambda first, last, mini_batch: FileBatch(paths[first:last], mini_batch),
+            kept=kept,
+            byte_count=sum(map(len, paths)),
+        )
+
+    def _table_slabs(self, unit: Unit, lo: int, hi: int, wanted: Wanted) -> Iterator[Slab]:
+        file = self._plan.files[unit.file]
+        check_file(file)
+        try:
+            yield from self._file_of(unit).slabs(unit, lo, hi, wanted)
+        except InputError:
+            self.close()
+            raise
+        except (OSError, ValueError, pa.ArrowException) as error:
+            self.close()
+            check_file(file)
+            raise unreadable(file.path, error) from error
+        check_file(file)
+
+    def _file_of(self, unit: Unit) -> _OpenFile:
+        if self._open is None or self._open.index != unit.file:
+            self.close()
+            self._open = _OpenFile(self._plan, unit.file, self._spec, self._schema, self._names, self._keep)
+        return self._open
+
+
+class _OpenFile:
+    """One table file, its stream of batches, and the conversion of what comes out of it."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        index: int,
+        spec: ParallelSpec,
+        schema: pa.Schema,
+        names: tuple[str, ...],
+        keep: tuple[str, ...],
+    ) -> None:
+        self.index = index
+        file = plan.files[index]
+        self._per = file.rows_per_mini_batch
+        read = tuple(dict.fromkeys((*names, *keep)))
+        root = os.path.abspath(spec.inputs[file.input].path)
+        self._stream = _RowStream(file, schema, read, path_columns(root, file.path))
+        run_schema = pa.schema([schema.field(name) for name in names])
+        self._convert: Convert = converter(spec, run_schema, file.nullable)
+        self._names = list(names)
+        self._keep = list(keep)
+        self._is_all = read == names
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def slabs(self, unit: Unit, lo: int, hi: int, wanted: Wanted) -> Iterator[Slab]:
+        per = self._per
+        origin = unit.first_row - unit.first_mini_batch * per
+        end_row = unit.first_row + unit.row_count
+        window = max(1, min(WINDOW_ROWS, unit.row_count) // per)
+        at = lo
+        while at < hi:
+            waiting = self._stream.waiting_rows(origin + at * per) // per
+            end = min(at + (waiting or window), hi)
+            if wanted(at, end):
+                stop = min(origin + end * per, end_row)
+                yield from self._window(at, origin + at * per, stop, window * per)
+            at = end
+
+    def _window(self, mini_batch: int, row: int, stop: int, batch_rows: int) -> Iterator[Slab]:
+        """Slabs for the rows [row, stop): views of decoded batches, and copies of mini-batches that lie across two."""
+        per = self._per
+        while row < stop:
+            within = self._stream.seek(row, batch_rows)
+            count = min(within, stop - row)
+            if count < stop - row:
+                count = count // per * per or min(per, stop - row)
+            yield self._slab(mini_batch, row, self._stream.take(count))
+            row += count
+            mini_batch += -(-count // per)
+
+    def _slab(self, mini_batch: int, row: int, batch: pa.RecordBatch) -> Slab:
+        byte_count = batch.nbytes
+        columns, cut = self._convert(batch if self._is_all else batch.select(self._names))
+        return Slab(
+            first_mini_batch=mini_batch,
+            end_mini_batch=mini_batch - (-batch.num_rows // self._per),
+            rows_per_mini_batch=self._per,
+            row_count=batch.num_rows,
+            first_item=row,
+            columns=columns,
+            cut=cut,
+            kept=pa.Table.from_batches([batch.select(self._keep)]) if self._keep else None,
+            byte_count=byte_count,
+        )
+
+
+class _RowStream:
+    """Rows of one file in order, as batches of the plan's types; `seek` goes where the next rows are wanted."""
+
+    def __init__(
+        self, file: PlanFile, schema: pa.Schema, names: tuple[str, ...], constants: dict[str, str | None]
+    ) -> None:
+        self._path = file.path
+        self._reader: TableReader = open_table_file(file.path)
+        self._conform = _Conform(self._reader.schema, schema, names, constants)
+        self._batches: Iterator[pa.RecordBatch] | None = None
+        self._pieces: deque[pa.RecordBatch] = deque()
+        self._row = 0
+        """The row of the file that the first waiting piece begins with."""
+        self._end = 0
+        """The row after the last waiting piece."""
+
+    def close(self) -> None:
+        self._batches = None
+        self._pieces.clear()
+        self._reader.close()
+
+    def waiting_rows(self, row: int) -> int:
+        """How many rows from `row` on are decoded already."""
+        return self._end - row if self._row <= row < self._end else 0
+
+    def seek(self, row: int, batch_rows: int) -> int:
+        """Go to `row`; how many rows can be taken there without joining two batches."""
+        if row < self._row or self._batches is None or self._reader.entry_before(row) > self._end:
+            start = self._reader.entry_before(row)
+            self._pieces.clear()
+            self._batches = self._reader.stream(start, self._conform.columns, batch_rows)
+            self._row = self._end = start
+        while True:
+            while self._pieces and self._row + self._pieces[0].num_rows <= row:
+                self._row += self._pieces.popleft().num_rows
+            if self._pieces:
+                break
+            self._pull()
+        if row > self._row:
+            self._pieces[0] = self._pieces[0].slice(row - self._row)
+            self._row = row
+        return self._pieces[0].num_rows
+
+    def take(self, count: int) -> pa.RecordBatch:
+        """The next `count` rows as one batch."""
+        parts = []
+        while count:
+            if not self._pieces:
+                self._pull()
+            piece = self._pieces.popleft()
+            if piece.num_rows > count:
+                self._pieces.appendleft(piece.slice(count))
+                piece = piece.slice(0, count)
+            parts.append(piece)
+            count -= piece.num_rows
+            self._row += piece.num_rows
+        return self._conform(parts[0] if len(parts) == 1 else pa.concat_batches(parts))
+
+    def _pull(self) -> None:
+        assert self._batches is not None
+        batch = next(self._batches, None)
+        if batch is None:
+            raise ValueError(f"it ends at row {self._end}, before the rows that its header promises")
+        if batch.num_rows:
+            self._pieces.append(batch)
+            self._end += batch.num_rows
+
+
+class _Conform:
+    """Gives batches of one file the columns and types of the plan: casts, nulls for what is missing, path columns."""
+
+    def __init__(
+        self, own: pa.Schema, unified: pa.Schema, names: tuple[str, ...], constants: dict[str, str | None]
+    ) -> None:
+        self._target = pa.schema([unified.field(name) for name in names])
+        self._constants = constants
+        self.columns = [name for name in names if name not in constants and name in own.names]
+        """What is to be read from the file."""
+        fields = [own.field(name) for name in self.columns]
+        self._is_plain = self.columns == list(names) and all(
+            field.type == unified.field(field.name).type for field in fields
+        )
+        in_file_order = [own.get_field_index(name) for name in self.columns]
+        self._is_ordered = self._is_plain and all(a < b for a, b in pairwise(in_file_order))
+
+    def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        if self._is_ordered:
+            return batch
+        if self._is_plain:
+            return batch.select(self._target.names)
+        return pa.RecordBatch.from_arrays([self._column(batch, field) for field in self._target], schema=self._target)
+
+    def _column(self, batch: pa.RecordBatch, field: pa.Field) -> pa.Array:
+        if field.name in self._constants:
+            return pa.repeat(pa.scalar(self._constants[field.name], field.type), batch.num_rows)
+        if field.name not in self.columns:
+            return pa.nulls(batch.num_rows, field.type)
+        column = batch.column(field.name)
+        if isinstance(column, pa.ExtensionArray):
+            column = column.storage
+        if column.type != normal_type(column.type):
+            column = column.cast(normal_type(column.type))
+        return column if column.type == field.type else column.cast(field.type)

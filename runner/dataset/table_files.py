@@ -1,0 +1,118 @@
+"""Table files whatever their format: which format a file is of, what its rows are, how it is opened.
+
+A new format is one more module with the names of `TableFormat`, listed in `FORMATS`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import ModuleType
+
+import pyarrow as pa
+
+from runner.dataset import ipc_files, parquet_files
+from runner.dataset.listing import ListedFile, shown
+from runner.dataset.table_layout import Layout, TableReader
+from runner.errors import InputUnreadable, SchemaMismatch
+
+FORMATS: tuple[ModuleType, ...] = (parquet_files, ipc_files)
+
+_HEAD_BYTES = 8
+_COMPRESSED = frozenset({".gz", ".gzip", ".zst", ".zstd", ".bz2", ".xz", ".lz4", ".snappy", ".br"})
+_NOT_YET = {
+    ".csv": "CSV",
+    ".tsv": "CSV",
+    ".txt": "CSV",
+    ".json": "JSONL",
+    ".jsonl": "JSONL",
+    ".ndjson": "JSONL",
+    ".orc": "ORC",
+    ".avro": "Avro",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableFile:
+    """A listed file with what it says about its rows."""
+
+    file: ListedFile
+    layout: Layout
+
+    @property
+    def row_count(self) -> int:
+        return sum(group.row_count for group in self.layout.row_groups)
+
+
+def format_of(path: str) -> ModuleType:
+    """The format of a file, by its extension, else by its first bytes; a file of no known format is refused."""
+    stem, extension = os.path.splitext(path.lower())
+    compression = extension if extension in _COMPRESSED else ""
+    if compression:
+        extension = os.path.splitext(stem)[1]
+    for known in FORMATS:
+        if extension in known.EXTENSIONS:
+            if compression:
+                what = f"a {known.NAME} file compressed as a whole cannot be entered in the middle; uncompress it"
+                raise InputUnreadable(shown(path), what)
+            return known
+    if extension in _NOT_YET:
+        name = _NOT_YET[extension]
+        raise InputUnreadable(
+            shown(path), f"{name} comes in a later release; for now convert it to Parquet, or give it as uri_folder"
+        )
+    return _format_by_content(path)
+
+
+def _format_by_content(path: str) -> ModuleType:
+    try:
+        with open(path, "rb") as file:
+            head = file.read(_HEAD_BYTES)
+    except OSError as error:
+        raise InputUnreadable(shown(path), error.strerror or str(error)) from error
+    for known in FORMATS:
+        if known.is_mine(head):
+            return known
+    names = " or ".join(known.NAME for known in FORMATS)
+    raise InputUnreadable(shown(path), f"neither its extension nor its first bytes say {names}")
+
+
+def check_one_format(files: Sequence[ListedFile]) -> ModuleType:
+    """The format of all files of one input; two formats in one input are refused, naming a file of each."""
+    first = format_of(files[0].path)
+    for file in files[1:]:
+        other = format_of(file.path)
+        if other is not first:
+            what = f"the first is {first.NAME}, the second {other.NAME}"
+            raise SchemaMismatch(shown(files[0].path), shown(file.path), what)
+    return first
+
+
+def probe_table_file(file: ListedFile) -> TableFile:
+    """What the file says about its rows, from footer or headers alone; a file that is damaged there is refused."""
+    known = format_of(file.path)
+    try:
+        layout: Layout = known.layout(file.path)
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise unreadable(file.path, error) from error
+    names = layout.schema.names
+    doubled = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
+    if doubled:
+        raise InputUnreadable(shown(file.path), f"it has two columns named {doubled[0]!r}; rename one")
+    return TableFile(file=file, layout=layout)
+
+
+def open_table_file(path: str) -> TableReader:
+    """Open a file for reading its rows."""
+    try:
+        reader: TableReader = format_of(path).Reader(path)
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise unreadable(path, error) from error
+    return reader
+
+
+def unreadable(path: str, error: BaseException) -> InputUnreadable:
+    """The error that names the file for what Arrow or the system said about its bytes."""
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return InputUnreadable(shown(path), " ".join(text.split()) or type(error).__name__)

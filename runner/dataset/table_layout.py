@@ -1,0 +1,75 @@
+"""What planning needs to know of a table file, whatever its format, and what a format must offer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import pyarrow as pa
+
+_NESTED_BYTES = 32
+"""Stands for a value of no fixed width where the file gives no hint of its size."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowGroup:
+    """A run of rows that a file can be entered at; `size_bytes` as the file counts them, uncompressed."""
+
+    row_count: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """What the footer or the headers of a file say about its rows."""
+
+    schema: pa.Schema
+    row_groups: tuple[RowGroup, ...]
+    nullable: tuple[str, ...]
+    """Columns that may hold nulls, as far as the file says."""
+    row_bytes: Mapping[str, float]
+    """Estimated decoded bytes per row of each column: from types, and for text from the file's own sizes."""
+
+
+def row_bytes(schema: pa.Schema, means: Mapping[str, float]) -> dict[str, float]:
+    """Bytes per row of each column: exact for fixed widths, `means` for the others."""
+    sizes = {}
+    for field in schema:
+        try:
+            sizes[field.name] = field.type.bit_width / 8
+        except ValueError:
+            sizes[field.name] = means.get(field.name, 0.0) or float(_NESTED_BYTES)
+    return sizes
+
+
+class TableReader(Protocol):
+    """Rows of one open file in order."""
+
+    schema: pa.Schema
+    """As the file has it, types not yet normalised."""
+
+    def entry_before(self, row: int) -> int:
+        """The last row at or before `row` from which a stream can begin."""
+
+    def stream(self, row: int, columns: Sequence[str], batch_rows: int) -> Iterator[pa.RecordBatch]:
+        """Batches of at most `batch_rows` rows, from `row` (one that `entry_before` gave) to the end of the file."""
+
+    def close(self) -> None:
+        """Give the file back; harmless twice."""
+
+
+class TableFormat(Protocol):
+    """One file format: a module of this room with these names."""
+
+    NAME: str
+    EXTENSIONS: frozenset[str]
+
+    def is_mine(self, head: bytes) -> bool:
+        """Whether a file that begins with `head` is of this format."""
+
+    def layout(self, path: str) -> Layout:
+        """What the file says about its rows, without decoding any."""
+
+    def Reader(self, path: str) -> TableReader:  # noqa: N802 - the class of the module
+        """Open the file for reading."""
