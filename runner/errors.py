@@ -19,7 +19,8 @@
     ├── RunError                the job ran and failed, by the rules of its own file
     │   ├── ThresholdExceeded, NothingSucceeded, InitFailed, ShutdownFailed
     │   ├── NoProgress, NoFirstTask, OutputInvalid
-    └── Defect                  our own mistake
+    ├── Defect                  our own mistake
+    └── Told                    any of these, as another process told it: by reason and text
 
 Constructor arguments go to ``Exception`` unchanged, so every error survives pickling; the text is made in
 ``__str__`` from the facts, which are attributes too.
@@ -71,6 +72,15 @@ class Defect(RunnerError):
     reason = "INTERNAL"
     facts = ("what",)
     says = "{what}; this is a defect of the runner, please report it with the job's driver log"
+
+
+class Told(RunnerError):
+    """An error that another process told by reason and text; `reason` is that of the error it stands for."""
+
+    facts = ("reason", "message", "traceback")
+    says = "{message}"
+    message: str
+    traceback: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -40,6 +40,18 @@ class Progress:
     instance_count: int = 0
     worker_count: int = 0
 
+    @property
+    def line(self) -> str:
+        """`12/40 mini-batches, 12/40 items, 1 failed (crash 1)`; a total that is not known yet is a question mark."""
+        mini_batches = "?" if self.mini_batch_count is None else self.mini_batch_count
+        items = "?" if self.item_count is None else self.item_count
+        line = (
+            f"{self.done_mini_batch_count}/{mini_batches} mini-batches, "
+            f"{self.done_item_count}/{items} items, {self.failed_mini_batch_count} failed"
+        )
+        classes = ", ".join(f"{cls} {count}" for cls, count in self.failed_by_class.items() if count)
+        return f"{line} ({classes})" if classes else line
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutputState:

@@ -1,0 +1,255 @@
+"""The driver: one process that runs one job from plan to publication.
+
+Order of events: take the job's lock; replay the journal or begin one; plan; start instances; lend and commit until
+every mini-batch is committed; close the instances; publish. The journal alone says what is done, so a driver may die
+at any point and the next one goes on from there. What a crash can lose is the work of open leases.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from runner.cluster.base import Cluster, Emit, Placement, Say
+from runner.dataset.publish import prepare_staging, publish
+from runner.dataset.saved_plan import check_unchanged, load_plan, save_plan
+from runner.entity.job import JobError, Progress
+from runner.entity.lease import InstanceConfig, Tally
+from runner.entity.parallel import ParallelSpec
+from runner.entity.plan import Plan
+from runner.entity.status import JobStatus
+from runner.errors import MEANINGS, Defect, IllegalTransition, JournalDamaged, RunnerError
+from runner.plan.make import make_plan
+from runner.schedule.commit import Committer, Ledgerbook, Tail
+from runner.schedule.job_logs import JobLogs
+from runner.schedule.journal import JOURNAL_VERSION, Begun, Committed, Journal, Opened, Replay, Schema, part_of, replay
+from runner.schedule.leases import LeaseTable
+from runner.schedule.policy import nothing_succeeded
+from runner.schedule.pulse import Pulse
+from runner.schedule.shift import Canceled, Shift
+from runner.store.home import Home, JobFolder
+from runner.store.lock import JobLock
+from runner.store.store import Store
+
+log = logging.getLogger(__name__)
+
+Connect = Callable[[ParallelSpec, Emit, Say], Cluster]
+"""Makes the cluster that a job asks for."""
+
+
+LOCK_WAIT_S = 2.0
+"""A reader that looks whether a driver lives holds the lock for a moment."""
+
+
+class Driver:
+    """Runs job `name` of a home. The cluster comes from outside: this room knows no Ray."""
+
+    def __init__(self, home: Home, name: str, connect: Connect) -> None:
+        self._home, self._name, self._connect = home, name, connect
+        self._folder: JobFolder = home.job(name)
+        self._cancelled = threading.Event()
+
+    def run(self) -> int:
+        """Run the job to a terminal status and return its exit code; 0 without a word when another driver runs it."""
+        lock = JobLock.take(self._folder.lock, wait_s=LOCK_WAIT_S)
+        if lock is None:
+            return 0
+        self._store = Store(self._home)
+        self._pulse = Pulse(self._home, self._name, self._cancelled.set)
+        try:
+            self._store.beat(self._name, host=socket.gethostname(), driver_pid=os.getpid())
+            self._pulse.start()
+            return self._conclude()
+        finally:
+            self._pulse.stop()
+            self._store.close()
+            lock.release()
+
+    def cancel(self) -> None:
+        """Ask for a cancel, as a signal handler does."""
+        self._cancelled.set()
+
+    # ---- how it ends ------------------------------------------------------------------------------------
+    def _conclude(self) -> int:
+        try:
+            self._logs = JobLogs(self._folder.logs)
+            self._drive()
+        except Canceled:
+            return self._end(JobStatus.CANCELED, None)
+        except RunnerError as error:
+            return self._end(JobStatus.FAILED, error)
+        except Exception as error:
+            log.exception("defect")
+            return self._end(JobStatus.FAILED, Defect(f"{type(error).__name__}: {error}"))
+        return self._end(JobStatus.COMPLETED, None)
+
+    def _end(self, status: JobStatus, error: RunnerError | None) -> int:
+        failed = None
+        if error is not None:
+            own = getattr(error, "traceback", "")
+            code = MEANINGS[error.reason].exit_code
+            failed = JobError(reason=error.reason, message=str(error), traceback=str(own), exit_code=code)
+            log.error("%s: %s", error.reason, error)
+        self._pulse.stop()
+        progress = self._progress(Tally())
+        if hasattr(self, "_logs"):
+            self._logs.end(status, failed, progress, self._folder)
+        if status is JobStatus.CANCELED and self._store.get(self._name).status is not JobStatus.CANCEL_REQUESTED:
+            self._store.move(self._name, JobStatus.CANCEL_REQUESTED, message="a signal asked for it")
+        self._store.move(self._name, status, message=str(error or ""), error=failed, progress=progress)
+        return failed.exit_code if failed else 130 if status is JobStatus.CANCELED else 0
+
+    # ---- the journey ------------------------------------------------------------------------------------
+    def _drive(self) -> None:
+        self._book = Ledgerbook()
+        self._spec = msgspec.json.decode(self._folder.spec.read_bytes(), type=ParallelSpec)
+        for notice in self._spec.notices:
+            log.info(notice)
+        self._move(JobStatus.PREPARING)
+        said = replay(self._folder.journal)
+        staging = prepare_staging(self._spec.output, self._name) if self._spec.output else None
+        for folder in self._spec.side_outputs.values():
+            Path(folder).mkdir(parents=True, exist_ok=True)
+        self._plan = self._make_plan()
+        committer = self._open_journal(said)
+        table = LeaseTable(total=self._plan.mini_batch_count, epoch=self._epoch, unit_starts=self._plan.unit_starts)
+        table.restore(self._book.ranges)
+        try:
+            with Shift(self._spec, self._plan, table, committer, self._pulse, self._cancelled) as shift:
+                shift.on_progress = self._show
+                shift.on_logs = self._log_chunks
+                shift.on_running = lambda: self._move(JobStatus.RUNNING)
+                if not table.is_finished:
+                    self._move(JobStatus.QUEUED)
+                    self._connect_and_run(shift, staging)
+        finally:
+            committer.close()
+        if (error := nothing_succeeded(self._spec, self._book.tally)) is not None:
+            raise error
+        if self._cancelled.is_set():
+            raise Canceled
+        self._publish(staging)
+
+    def _connect_and_run(self, shift: Shift, staging: Path | None) -> None:
+        cluster = self._connect(self._spec, shift.emit, self._pulse.say)
+        try:
+            placements = cluster.place(self._spec, self._pulse.say)
+            shift.run(cluster, [(self._config(p, staging), p) for p in placements])
+        finally:
+            cluster.close()
+
+    def _publish(self, staging: Path | None) -> None:
+        self._move(JobStatus.FINALIZING)
+        if self._spec.output is not None and staging is not None:
+            self._pulse.say(f"publishing to {self._spec.output.target}")
+            publish(self._spec.output, staging, self._book.parts_in_order(), self._name)
+
+    def _make_plan(self) -> Plan:
+        path = self._folder.plan
+        if path.exists():
+            plan = load_plan(path)
+            check_unchanged(plan)
+            return plan
+        self._pulse.say("planning")
+        plan = make_plan(self._spec)
+        save_plan(plan, path)
+        self._pulse.say(f"planned {plan.mini_batch_count} mini-batches of {plan.item_count} items")
+        self._logs.planned(plan)
+        return plan
+
+    def _open_journal(self, said: Replay) -> Committer:
+        schemas: dict[int, str] = {}
+        epoch, failures_end, records_end = 0, 0, 0
+        journal = Journal(self._folder.journal, said.length)
+        if said.records:
+            self._check_journal(said)
+        for record in said.records:
+            if isinstance(record, Opened):
+                epoch = record.epoch
+            elif isinstance(record, Schema):
+                schemas[record.number] = record.text
+                journal.know_schema(record)
+            elif isinstance(record, Committed):
+                self._book.enter(record.first, record.end, record.tally, part_of(record, schemas))
+                failures_end = max(failures_end, record.failures_end)
+                records_end = max(records_end, record.records_end)
+        self._epoch = epoch + 1
+        begun = [] if said.records else [Begun(JOURNAL_VERSION, self._name, self._plan.fingerprint)]
+        journal.append([*begun, Opened(self._epoch, time.time(), socket.gethostname(), os.getpid())])
+        failures = Tail(self._folder.failures, failures_end, durable=True)
+        return Committer(journal, self._book, failures, Tail(self._folder.records, records_end, durable=False))
+
+    def _check_journal(self, said: Replay) -> None:
+        begun = said.records[0]
+        if not isinstance(begun, Begun) or begun.version != JOURNAL_VERSION:
+            raise JournalDamaged(0, f"it is not of version {JOURNAL_VERSION}, which this runner reads")
+        if begun.job != self._name or begun.fingerprint != self._plan.fingerprint:
+            raise JournalDamaged(0, "it belongs to another job or another plan")
+
+    def _config(self, placement: Placement, staging: Path | None) -> InstanceConfig:
+        return InstanceConfig(
+            instance=placement.instance,
+            spec_json=msgspec.json.encode(self._spec),
+            plan_path=str(self._folder.plan),
+            worker_count=placement.worker_count,
+            scratch=str(self._folder.scratch / f"instance-{placement.instance}"),
+            staging=str(staging) if staging else None,
+            logs=str(self._folder.logs),
+            home=str(self._home.root),
+            gpu_ids=placement.gpu_ids,
+            epoch=self._epoch,
+            total_mini_batch_hint=self._plan.mini_batch_count,
+        )
+
+    # ---- what is told -----------------------------------------------------------------------------------
+    def _move(self, status: JobStatus) -> None:
+        try:
+            if self._store.get(self._name).status is not status:
+                self._store.move(self._name, status)
+        except IllegalTransition:
+            if self._store.get(self._name).status is not JobStatus.CANCEL_REQUESTED:
+                raise
+            self._cancelled.set()
+            raise Canceled from None
+
+    def _show(self, live: Tally, instance_count: int, worker_count: int) -> None:
+        progress = self._progress(live, instance_count, worker_count)
+        self._pulse.show(progress)
+        self._logs.progress(progress)
+
+    def _log_chunks(self, chunks: Sequence[tuple[str, bytes]]) -> None:
+        for path, data in chunks:
+            self._logs.append(path, data)
+
+    def _progress(self, live: Tally, instance_count: int = 0, worker_count: int = 0) -> Progress:
+        book = getattr(self, "_book", Ledgerbook())
+        plan: Plan | None = getattr(self, "_plan", None)
+        tally = book.tally + live
+        return Progress(
+            item_count=plan.item_count if plan else None,
+            done_item_count=tally.item_count,
+            failed_item_count=tally.failed_item_count,
+            mini_batch_count=plan.mini_batch_count if plan else None,
+            done_mini_batch_count=tally.mini_batch_count,
+            failed_mini_batch_count=tally.failed_mini_batch_count,
+            failed_by_class={str(k): v for k, v in tally.failed_by_class.items()},
+            instance_count=instance_count,
+            worker_count=worker_count,
+        )
+
+
+def drive(home: Home, name: str, connect: Connect) -> int:
+    """Run a job to its end in this process; the door for compose. Never raises."""
+    try:
+        return Driver(home, name, connect).run()
+    except Exception:  # noqa: BLE001 - the edge of the process: what is left to say goes to the driver's log
+        traceback.print_exc()
+        return 1

@@ -1,0 +1,114 @@
+"""The job's own logs: progress overview, result, error, and the report of all mini-batches.
+
+Users' scripts read these names; each line is `time|LEVEL|pid|text`.
+"""
+
+from __future__ import annotations
+
+import logging
+import mmap
+import os
+import time
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from runner.dataset.report import write_report
+from runner.dispatch._loop import RECORD
+from runner.entity.job import JobError, Progress
+from runner.entity.plan import Plan
+from runner.entity.status import JobStatus
+from runner.store.home import JobFolder
+
+log = logging.getLogger(__name__)
+
+README = """\
+job_progress_overview.<hour>.txt          what was planned, and how far the job is, line by line
+job_result.txt                            totals, failures by class, and how the job ended
+job_error.txt                             why the job failed; only there when it did
+user/stdout/<node>/processNNN.stdout.txt  what the entry script prints and logs, one file a worker
+user/stderr/<node>/processNNN.stderr.txt  its standard error
+user/error.txt, user/error/<node>/        tracebacks of the entry script: summary, and one file a worker
+user/entry_script_log/<node>/             what EntryScript().logger was told
+sys/job_report/processed_mini-batches.csv one line per mini-batch
+sys/driver.txt                            the driver's own log
+"""
+OVERVIEW_S = 5.0
+
+
+class JobLogs:
+    """Writes into a job's `logs` folder. A log that cannot be written never fails the job."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._last = 0.0
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "readme.txt").write_text(README)
+
+    def planned(self, plan: Plan) -> None:
+        """Say what was planned."""
+        self._overview(
+            f"Planned {plan.mini_batch_count} mini-batches of {plan.item_count} items in {len(plan.units)} units."
+        )
+
+    def progress(self, progress: Progress) -> None:
+        """Say how far the job is, every few seconds."""
+        now = time.monotonic()
+        if now - self._last >= OVERVIEW_S:
+            self._last = now
+            self._overview(progress.line)
+
+    def append(self, path: str, data: bytes) -> None:
+        """Add text that an instance without access to this folder has shipped."""
+        target = (self._folder / path).resolve()
+        if self._folder.resolve() not in target.parents:
+            log.warning("log chunk for %s is refused: it is outside the logs folder", path)
+            return
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with open(target, "ab") as file:
+            file.write(data)
+
+    def end(self, status: JobStatus, error: JobError | None, progress: Progress, folder: JobFolder) -> None:
+        """Write result, error and report."""
+        lines = [f"Status: {status}", progress.line]
+        if error is not None:
+            lines.append(f"Reason: {error.reason}: {error.message}")
+            text = f"{error.reason}: {error.message}\n{error.traceback}"
+            (self._folder / "job_error.txt").write_text(text, errors="backslashreplace")
+        (self._folder / "job_result.txt").write_text("\n".join(lines) + "\n", errors="backslashreplace")
+        self._overview(f"Ended: {status}. {progress.line}")
+        try:
+            self._report(folder)
+        except (OSError, ValueError) as failure:
+            log.warning("no report of mini-batches: %s", failure)
+
+    def _report(self, folder: JobFolder) -> None:
+        target = self._folder / "sys" / "job_report" / "processed_mini-batches.csv"
+        if not folder.records.exists() or folder.records.stat().st_size == 0:
+            return
+        with open(folder.records, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as records:
+            write_report(target, np.frombuffer(records, dtype=RECORD), _causes(folder.failures))
+
+    def _overview(self, text: str) -> None:
+        now = time.gmtime()
+        stamp = time.strftime("%Y-%m-%d %H:%M:%S", now)
+        name = f"job_progress_overview.{time.strftime('%Y%m%d%H', now)}.txt"
+        with open(self._folder / name, "a", errors="backslashreplace") as file:
+            file.write(f"{stamp}Z|INFO|{os.getpid()}|{text}\n")
+
+
+def _causes(path: Path) -> dict[int, tuple[str, str]]:
+    """Class and message of each mini-batch that was set aside, one line each."""
+    causes: dict[int, tuple[str, str]] = {}
+    if path.exists():
+        with open(path, "rb") as file:
+            for line in file:
+                fields = msgspec.json.decode(line)
+                message = (
+                    f"{fields['exception_type']}: {fields['message']}"
+                    if fields["exception_type"]
+                    else fields["message"]
+                )
+                causes[fields["mini_batch"]] = (fields["class"], " ".join(message.split()))
+    return causes

@@ -1,0 +1,205 @@
+"""The journal: the append-only record of committed leases, and the only truth about what is done.
+
+One record is one line: the CRC-32 of its JSON as eight hex digits, a space, the JSON, a line feed.
+The first record is `Begun`; each incarnation of the driver appends `Opened`; each committed lease is one `Committed`.
+What a record names (part, failures, records) is on disk before the record is.
+
+A crash can tear the last line: it has no line feed then and is cut off.
+A complete line that does not match its checksum is damage, and nothing after it can be trusted: JournalDamaged.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+from zlib import crc32
+
+import msgspec
+
+from runner.entity.lease import Part, Tally
+from runner.entity.status import FailureClass
+from runner.errors import JournalDamaged, StorageFailed
+
+JOURNAL_VERSION = 1
+
+
+class Begun(msgspec.Struct, frozen=True, tag="begun", tag_field="kind"):
+    """The journal belongs to this job and this plan."""
+
+    version: int
+    job: str
+    fingerprint: str
+
+
+class Opened(msgspec.Struct, frozen=True, tag="opened", tag_field="kind"):
+    """A driver took over; its reports carry this epoch."""
+
+    epoch: int
+    time: float
+    host: str
+    pid: int
+
+
+class Schema(msgspec.Struct, frozen=True, tag="schema", tag_field="kind"):
+    """A schema that parts refer to by number, so that it is not repeated in every record."""
+
+    number: int
+    text: str
+
+
+class Committed(msgspec.Struct, frozen=True, omit_defaults=True, tag="committed", tag_field="kind"):
+    """Mini-batches [first, end) are done; the two `_end` are lengths of the files beside the journal."""
+
+    epoch: int
+    first: int
+    end: int
+    lending: int = 0
+    instance: int = 0
+    part: str = ""
+    size: int = 0
+    sha256: str = ""
+    rows: int = 0
+    schema: int = -1
+    schema_mini_batch: int = -1
+    frame_columns: tuple[str, ...] | None = None
+    items: int = 0
+    failed_items: int = 0
+    failed: dict[str, int] = {}
+    failures_end: int = 0
+    records_end: int = 0
+
+    @property
+    def tally(self) -> Tally:
+        """The counts of this lease."""
+        return Tally(
+            mini_batch_count=self.end - self.first,
+            failed_mini_batch_count=sum(self.failed.values()),
+            item_count=self.items,
+            failed_item_count=self.failed_items,
+            row_count=self.rows,
+            failed_by_class={FailureClass(k): n for k, n in self.failed.items()},
+        )
+
+
+Record = Begun | Opened | Schema | Committed
+_decoder = msgspec.json.Decoder(Record)
+_encoder = msgspec.json.Encoder()
+
+
+def encode(record: Record) -> bytes:
+    """One record as its line."""
+    body = _encoder.encode(record)
+    return b"%08x %s\n" % (crc32(body), body)
+
+
+@dataclass(slots=True)
+class Replay:
+    """What a journal says: the records in order, and how many of its bytes hold whole records."""
+
+    records: list[Record] = field(default_factory=list)
+    length: int = 0
+    torn_bytes: int = 0
+
+
+def decode(lines: Iterable[bytes]) -> Iterator[tuple[Record, int]]:
+    """Records with the offset of each line's end; a torn last line is left out. Raises JournalDamaged."""
+    offset = 0
+    for line in lines:
+        if not line.endswith(b"\n"):
+            return
+        yield _decode_line(line, offset), offset + len(line)
+        offset += len(line)
+
+
+def _decode_line(line: bytes, offset: int) -> Record:
+    body = line[9:-1]
+    try:
+        said = int(line[:8], 16)
+    except ValueError:
+        raise JournalDamaged(offset, "the record does not begin with a checksum") from None
+    if line[8:9] != b" " or said != crc32(body):
+        raise JournalDamaged(offset, "the checksum does not match the record")
+    try:
+        record: Record = _decoder.decode(body)
+        return record
+    except msgspec.DecodeError as error:
+        raise JournalDamaged(offset, f"the record is of no known form ({error})") from None
+
+
+def replay(path: Path) -> Replay:
+    """Read a journal; one that is absent is empty. Raises JournalDamaged."""
+    result = Replay()
+    try:
+        with open(path, "rb") as file:
+            for record, end in decode(file):
+                result.records.append(record)
+                result.length = end
+            result.torn_bytes = os.fstat(file.fileno()).st_size - result.length
+    except FileNotFoundError:
+        pass
+    if result.records and not isinstance(result.records[0], Begun):
+        raise JournalDamaged(0, "the first record does not say which job it belongs to")
+    return result
+
+
+class Journal:
+    """The journal of one job, open for appending by the driver that holds the job's lock.
+
+    A failed write or fsync must end the driver: what is on disk is not known any more.
+    """
+
+    def __init__(self, path: Path, length: int) -> None:
+        self._path = path
+        self._schemas: dict[str, int] = {}
+        try:
+            self._file: BinaryIO = open(path, "ab", buffering=0)  # noqa: SIM115 - closed by close()
+            self._file.truncate(length)
+            self._file.seek(length)
+        except OSError as error:
+            raise StorageFailed(str(path), error.strerror or str(error)) from None
+
+    def append(self, records: Iterable[Record]) -> None:
+        """Write records and make them durable by one fsync."""
+        data = b"".join(map(encode, records))
+        try:
+            view = memoryview(data)
+            while view:
+                view = view[self._file.write(view) :]
+            os.fdatasync(self._file.fileno())
+        except OSError as error:
+            raise StorageFailed(str(self._path), error.strerror or str(error)) from None
+
+    def know_schema(self, record: Schema) -> None:
+        """Remember a schema that a replay has met."""
+        self._schemas[record.text] = record.number
+
+    def number_schema(self, text: str) -> tuple[int, list[Record]]:
+        """The number of a schema, with the record to append first when it is new; -1 for no schema."""
+        if not text:
+            return -1, []
+        if text in self._schemas:
+            return self._schemas[text], []
+        number = self._schemas[text] = len(self._schemas)
+        return number, [Schema(number=number, text=text)]
+
+    def close(self) -> None:
+        """Close the file; nothing is lost that was appended."""
+        self._file.close()
+
+
+def part_of(record: Committed, schemas: dict[int, str]) -> Part | None:
+    """The part that a record names, None for a lease without output."""
+    if not record.part:
+        return None
+    return Part(
+        file=record.part,
+        size_bytes=record.size,
+        sha256=record.sha256,
+        row_count=record.rows,
+        frame_columns=record.frame_columns,
+        frame_mini_batch=record.schema_mini_batch,
+        schema=schemas.get(record.schema, ""),
+    )

@@ -1,0 +1,95 @@
+"""When a job must end: thresholds, failing starts, missing progress. Functions of counts and times, without I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from runner.entity.lease import InitFailure, Tally
+from runner.entity.parallel import ParallelSpec
+from runner.errors import (
+    EntryInvalid,
+    InitFailed,
+    NoFirstTask,
+    NoProgress,
+    NothingSucceeded,
+    RunnerError,
+    ThresholdExceeded,
+)
+
+
+def exceeded_threshold(spec: ParallelSpec, tally: Tally, mini_batch_count: int) -> ThresholdExceeded | None:
+    """The first threshold that the counts are above; strictly, and -1 ignores."""
+    failed, items = tally.failed_mini_batch_count, tally.failed_item_count
+    if 0 <= spec.mini_batch_error_threshold < failed:
+        return ThresholdExceeded("mini_batch_error_threshold", spec.mini_batch_error_threshold, failed, "mini-batches")
+    if 0 <= spec.error_threshold < items:
+        return ThresholdExceeded("error_threshold", spec.error_threshold, items, "items")
+    if failed and failed * 100 > spec.allowed_failed_percent * mini_batch_count:
+        percent = f"{spec.allowed_failed_percent:g} % of {mini_batch_count}"
+        return ThresholdExceeded("allowed_failed_percent", percent, failed, "mini-batches")
+    return None
+
+
+def nothing_succeeded(spec: ParallelSpec, tally: Tally) -> NothingSucceeded | None:
+    """A job without one successful mini-batch fails, and with `append_row_to` one that returned nothing at all."""
+    if tally.failed_mini_batch_count == tally.mini_batch_count:
+        return NothingSucceeded(f"all {tally.mini_batch_count} mini-batches failed")
+    if spec.output is not None and tally.row_count == 0:
+        return NothingSucceeded("every run() returned an empty result, so there is nothing to append")
+    return None
+
+
+@dataclass(slots=True)
+class InitWatch:
+    """Counts failing starts: the script's own fault, never charged to a mini-batch."""
+
+    worker_count: int
+    """Workers of all instances together."""
+    is_ready: bool = False
+    _failed_workers: set[tuple[int, str]] = field(default_factory=set)
+
+    def ready(self) -> None:
+        """A worker has ended init()."""
+        self.is_ready = True
+
+    def failed(self, failure: InitFailure, script: str) -> RunnerError | None:
+        """Count one; the error that ends the job, once every first start failed or the limit is reached."""
+        self._failed_workers.add((failure.instance, failure.worker))
+        count = len(self._failed_workers)
+        if failure.is_import and not self.is_ready:
+            return EntryInvalid(script, failure.what, failure.traceback)
+        if (count >= self.worker_count and not self.is_ready) or count >= 2 * self.worker_count:
+            return InitFailed(failure.what, failure.traceback)
+        return None
+
+
+@dataclass(slots=True)
+class Clocks:
+    """The clocks of two program arguments. They stand while no instance is alive."""
+
+    spec: ParallelSpec
+    _attempts: int = -1
+    _begun: bool = False
+    _since: float | None = None
+
+    def stand(self) -> None:
+        """Nobody can make progress now."""
+        self._since = None
+
+    def moved(self, now: float, attempts: int, in_flight: bool) -> None:
+        """What the instances say: attempts ended so far, and whether any worker is at a mini-batch."""
+        if attempts != self._attempts or (in_flight and not self._begun) or self._since is None:
+            self._since = now
+        self._attempts = attempts
+        self._begun = self._begun or in_flight or attempts > 0
+
+    def late(self, now: float) -> RunnerError | None:
+        """The error that ends the job, when a clock has run out."""
+        if self._since is None:
+            return None
+        waited = now - self._since
+        if not self._begun and waited > self.spec.first_task_creation_timeout_s:
+            return NoFirstTask(self.spec.first_task_creation_timeout_s)
+        if waited > self.spec.progress_limit_s:
+            return NoProgress(self.spec.progress_limit_s)
+        return None

@@ -1,0 +1,78 @@
+"""The driver's pulse: a thread that beats in the store and listens there for a request to cancel.
+
+It has a connection of its own, so that planning or publishing, however long, never silences the job.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from runner.entity.job import Progress
+from runner.entity.status import JobStatus
+from runner.errors import RunnerError
+from runner.store.home import Home
+from runner.store.store import Store
+
+log = logging.getLogger(__name__)
+
+LISTEN_S = 0.2
+SHOW_S = 0.5
+"""Counters that changed are written at most so often."""
+BEAT_S = 5.0
+
+
+class Pulse:
+    """Beats for one job from `start` to `stop`; `on_cancel` is called once, from the pulse's thread."""
+
+    def __init__(self, home: Home, name: str, on_cancel: Callable[[], None]) -> None:
+        self._home, self._name, self._on_cancel = home, name, on_cancel
+        self._lock = threading.Lock()
+        self._progress, self._message = Progress(), ""
+        self._shown: tuple[Progress, str] | None = None
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="pulse", daemon=True)
+
+    def start(self) -> None:
+        """Begin to beat."""
+        self._thread.start()
+
+    def show(self, progress: Progress, message: str = "") -> None:
+        """What the next beat tells."""
+        with self._lock:
+            self._progress, self._message = progress, message or self._message
+
+    def say(self, message: str) -> None:
+        """One line about what the driver is doing."""
+        log.info(message)
+        with self._lock:
+            self._message = message
+
+    def stop(self) -> None:
+        """Beat no more; returns when the thread has ended."""
+        self._stopped.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _beat(self) -> None:
+        store = Store(self._home)
+        last, cancelled = 0.0, False
+        try:
+            while not self._stopped.wait(LISTEN_S):
+                try:
+                    if not cancelled and store.get(self._name).status is JobStatus.CANCEL_REQUESTED:
+                        cancelled = True
+                        self._on_cancel()
+                    now = time.monotonic()
+                    with self._lock:
+                        shown = (self._progress, self._message)
+                    if (shown != self._shown and now - last >= SHOW_S) or now - last >= BEAT_S:
+                        store.beat(self._name, progress=shown[0], message=shown[1])
+                        self._shown, last = shown, now
+                except RunnerError as error:
+                    # A busy store costs a beat, not the job.
+                    log.warning("no beat: %s", error)
+        finally:
+            store.close()

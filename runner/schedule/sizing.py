@@ -1,0 +1,41 @@
+"""How large a lease is: about a second of work by the pace an instance shows, small at first and towards the end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+TARGET_S = 1.0
+"""Work in one lease. An instance holds two, and a kill costs what is open: so a few seconds at most."""
+GROWTH = 8
+"""A lease is at most so many times the largest one an instance has finished: the first paces are mostly overhead."""
+FIRST_PER_WORKER = 2
+LEASE_LIMIT = 1_000_000
+"""The most mini-batches that one ledger holds."""
+
+
+@dataclass(slots=True)
+class Pace:
+    """What an instance has shown so far: mini-batches a second, and the largest lease it finished."""
+
+    rate: float = 0.0
+    largest: int = 0
+    last_end: float = 0.0
+
+    def ended(self, count: int, lent_at: float, now: float) -> None:
+        """`count` mini-batches, lent at `lent_at`, were committed at `now`."""
+        elapsed = max(now - max(lent_at, self.last_end), 1e-4)
+        rate = count / elapsed
+        # A larger lease says more than all smaller ones before it; among equals the newest counts half.
+        self.rate = rate if count > self.largest else (self.rate + rate) / 2
+        self.largest = max(self.largest, count)
+        self.last_end = now
+
+
+def lease_size(pace: Pace, worker_count: int, pending: int, instance_count: int) -> int:
+    """How many mini-batches to lend next: at least one for each worker, never more than a ledger holds."""
+    if pace.largest == 0:
+        return min(FIRST_PER_WORKER * worker_count, LEASE_LIMIT)
+    wanted = min(int(pace.rate * TARGET_S), pace.largest * GROWTH)
+    share = pending // (2 * instance_count)
+    least = max(worker_count, min(wanted, int(pace.rate * TARGET_S / 10)))
+    return max(1, min(max(min(wanted, share), least), LEASE_LIMIT))
