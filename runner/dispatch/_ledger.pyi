@@ -8,6 +8,7 @@ FREE: int
 CLAIMED: int
 DONE: int
 SET_ASIDE: int
+WITHDRAWN: int
 
 IDLE: int
 LOAD: int

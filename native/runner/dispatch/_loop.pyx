@@ -1,0 +1,569 @@
+"""The loop that calls the user's `run`: claim, slice, call, count, buffer, with no other Python work per mini-batch.
+
+One turn, for a slab that the worker has decoded:
+
+1. Claim a short run of adjacent words, sized by what the last ones took (about 20 ms of work, first of all one).
+2. For each: name the entry in the slot (phase RUN), then build the mini-batch and call `run`. A crash or a hang from
+   here on is blamed on exactly this entry, by its slot.
+3. Phase RETURN. Count what came back, copy or render it, append one record. From here on the script may do to its
+   objects what it likes.
+4. When enough is buffered, or for long enough, return to the worker, which takes the buffer, writes it as a segment
+   and only then completes the words.
+
+What a crash loses: the entry at hand, what is buffered, and what is claimed; all of it is still CLAIMED in the ledger.
+
+An exception of the script is data: it goes to `fail`, its word stays CLAIMED for the instance to decide on, and
+the loop goes on. SystemExit, KeyboardInterrupt and GeneratorExit are no failures of a mini-batch: they leave
+`drain` with the slot still naming the entry, and the worker must end its process at once (`os._exit`), which the
+instance then blames as it does any crash.
+"""
+
+cimport cython
+from cpython.object cimport PyObject, PyTypeObject
+from cpython.ref cimport Py_INCREF
+from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
+from libc.stdint cimport int32_t, int64_t, uint64_t
+from libc.stdlib cimport free, realloc
+from libc.string cimport memcpy
+
+import time
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+cimport numpy as cnp
+
+from runner.dispatch._ledger cimport (
+    PHASE_IDLE,
+    PHASE_RETURN,
+    PHASE_RUN,
+    Board,
+    Ledger,
+    attempt_of,
+    check_slot,
+    is_claimed_by,
+    now_ns,
+)
+
+cnp.import_array()
+
+cdef extern from "Python.h":
+    object PyObject_CallOneArg(object function, object argument)
+    object PySequence_GetSlice(object sequence, Py_ssize_t start, Py_ssize_t stop)
+
+cdef extern from "numpy/arrayobject.h":
+    PyTypeObject PyArray_Type
+    # Steals a reference to `descr`.
+    object PyArray_NewFromDescr(
+        PyTypeObject *subtype, cnp.PyArray_Descr *descr, int nd, const cnp.npy_intp *dims, const cnp.npy_intp *strides,
+        void *data, int flags, PyObject *maker,
+    )
+
+cdef enum:
+    MODE_COUNT = 0
+    MODE_TEXT = 1
+    MODE_ROWS = 2
+    # What a turn ends with; GO_ON never leaves the loop.
+    END_DRY = 0
+    END_FULL = 1
+    END_DUE = 2
+    END_STOPPED = 3
+    GO_ON = 4
+    CLAIM_NS = 20_000_000
+    MAX_CLAIM = 65536
+    FIRST_VALUES = 4096
+
+COUNT = MODE_COUNT
+TEXT = MODE_TEXT
+ROWS = MODE_ROWS
+
+DRY = END_DRY
+FULL = END_FULL
+DUE = END_DUE
+STOPPED = END_STOPPED
+
+RECORD = np.dtype(
+    [
+        ("mini_batch", "i8"), ("item_count", "i8"), ("length", "i8"), ("succeeded", "i8"), ("row_count", "i8"),
+        ("start_ns", "i8"), ("elapsed_ns", "i8"), ("attempt", "i4"), ("slot", "i4"), ("flags", "i4"), ("unused", "i4"),
+    ]
+)
+
+Taken = NamedTuple("Taken", [("records", object), ("outputs", list), ("kept", list)])
+Taken.__module__ = __name__
+Taken.__doc__ = """What a loop had buffered.
+
+`records` has one RECORD per successful mini-batch, in the order they ran. `outputs`: for ROWS, in that order, either
+("array", values) for the natively copied returns of as many mini-batches as their row counts make up, or ("object",
+output, row_count) for one; for TEXT one `bytes` per record; for COUNT nothing. `kept` is a list of (slab.kept,
+start, stop), the rows that belong to the outputs in the same order, adjacent ones joined.
+"""
+
+
+class Slab(Protocol):
+    """Decoded rows of whole mini-batches, as the loop reads them: once, when it begins with another slab.
+
+    Mini-batch m of [first_mini_batch, end_mini_batch) has the rows from (m - first_mini_batch) * rows_per_mini_batch
+    on, the last one as many as there are. `columns` are arrays of at least `row_count` rows, given to `run` as a dict
+    of views; without them `cut(start_row, stop_row, mini_batch)` makes the mini-batch. `first_item` is what row 0
+    counts as in failures and in the slot. `kept` comes back from `take` beside the rows that belong to it.
+    """
+
+    first_mini_batch: int
+    end_mini_batch: int
+    rows_per_mini_batch: int
+    row_count: int
+    first_item: int
+    columns: Any
+    cut: Any
+    kept: Any
+
+
+@cython.final
+cdef class Loop:
+    """Runs claimed mini-batches of one worker and buffers what they return. Not thread-safe; holds the GIL.
+
+    `finish(result, mini_batch, item_count)` returns (output, length, rows) for what is not counted or copied
+    natively; its exceptions count as failures of the mini-batch. `fail(mini_batch, attempt, first_item, item_count,
+    error)` is told of each failure; what it raises leaves `drain`. `context(mini_batch, attempt)`, when given, makes
+    the second argument of `run`. With `keep` a return must have exactly one row per item.
+    """
+
+    def __init__(
+        self,
+        Board board not None,
+        int64_t slot,
+        run,
+        int mode,
+        *,
+        finish,
+        fail,
+        context=None,
+        bint keep=False,
+        int64_t max_bytes=64 * 1024 * 1024,
+        int64_t max_ns=1_000_000_000,
+    ):
+        check_slot(slot)
+        board.check(slot)
+        if not MODE_COUNT <= mode <= MODE_ROWS:
+            raise ValueError(f"{mode} is no mode; use COUNT, TEXT or ROWS")
+        if max_bytes < 1 or max_ns < 1:
+            raise ValueError(f"max_bytes and max_ns are at least 1, not {max_bytes} and {max_ns}")
+        self.board = board
+        self.slot = slot
+        self.run = run
+        self.mode = mode
+        self.finish = finish
+        self.fail = fail
+        self.context = context
+        self.keep = keep
+        self.max_bytes = max_bytes
+        self.max_ns = max_ns
+        self.wall_offset_ns = time.time_ns() - time.monotonic_ns()
+        self.claim_size = 1
+        self.outputs = []
+        self.kept = []
+
+    def __dealloc__(self):
+        free(self.records)
+
+    def drain(self, Ledger ledger not None, slab not None):
+        """Claim and run mini-batches of the slab until there is a reason to return: DRY, FULL, DUE or STOPPED.
+
+        DRY: the slab has no FREE word. FULL: `max_bytes` are buffered. DUE: the first buffered result is `max_ns` old,
+        or the last mini-batch took longer than that by itself. STOPPED: the lease was aborted. After FULL and DUE,
+        what was claimed and not run is carried on by the next drain of the same slab, or handed back by any other.
+        """
+        cdef int end
+        ledger.check()
+        self.board.check(self.slot)
+        if self.slab is not slab or self.ledger is not ledger:
+            self.adopt(ledger, slab)
+        while True:
+            if self.next >= self.stop and not self.claim():
+                end = END_STOPPED if ledger.is_aborted() else END_DRY
+            else:
+                end = self.guarded(False, 0)
+            if end != GO_ON:
+                break
+        if end == END_STOPPED or end == END_DRY:
+            self.hand_back()
+        self.idle()
+        return end
+
+    def call(self, Ledger ledger not None, slab not None, int64_t mini_batch):
+        """Run one mini-batch of the slab that this slot has already claimed (assigned by the instance).
+
+        Returns as `drain`; DRY when nothing more is to be said.
+        """
+        cdef int end
+        ledger.check_number(mini_batch)
+        self.board.check(self.slot)
+        if not is_claimed_by(ledger.load(mini_batch), self.slot):
+            raise ValueError(f"mini-batch {mini_batch} is not claimed by slot {self.slot}")
+        if self.slab is not slab or self.ledger is not ledger:
+            self.adopt(ledger, slab)
+        if not self.slab_first <= mini_batch < self.slab_end:
+            raise ValueError(f"mini-batch {mini_batch} is not in the slab {self.slab_first}..{self.slab_end}")
+        end = END_STOPPED if ledger.is_aborted() else self.guarded(True, mini_batch)
+        self.idle()
+        return END_DRY if end == GO_ON else end
+
+    def hand_back_claims(self):
+        """Put back what is claimed and not run, and let go of the slab: for a worker that will not drain it again."""
+        self.hand_back()
+
+    @property
+    def pending_count(self):
+        """How many successful mini-batches are buffered."""
+        return self.record_count
+
+    @property
+    def due_ns(self):
+        """When what is buffered falls due, in CLOCK_MONOTONIC nanoseconds; 0 when nothing is buffered."""
+        return self.buffered_since_ns + self.max_ns if self.record_count else 0
+
+    def take(self):
+        """Return what is buffered, and begin anew."""
+        cdef cnp.ndarray records = np.empty(self.record_count, dtype=RECORD)
+        if self.record_count:
+            memcpy(cnp.PyArray_DATA(records), self.records, <size_t>self.record_count * sizeof(Record))
+        self.close_values()
+        self.close_kept()
+        taken = Taken(records, self.outputs, self.kept)
+        self.outputs = []
+        self.kept = []
+        self.record_count = 0
+        self.buffered_bytes = 0
+        return taken
+
+    # -- the slab and the claim at hand
+
+    cdef int adopt(self, Ledger ledger, object slab) except -1:
+        """Take over another slab, checking once what the loop then relies on."""
+        cdef list names = [], arrays = []
+        self.hand_back()
+        self.slab_first = slab.first_mini_batch
+        self.slab_end = slab.end_mini_batch
+        self.rows_per_mini_batch = slab.rows_per_mini_batch
+        self.row_count = slab.row_count
+        self.first_item = slab.first_item
+        if self.rows_per_mini_batch < 1 or not 0 <= self.row_count <= (self.slab_end - self.slab_first) * self.rows_per_mini_batch:
+            raise ValueError(
+                f"{self.row_count} rows by {self.rows_per_mini_batch} do not fit mini-batches"
+                f" {self.slab_first}..{self.slab_end}"
+            )
+        self.cut = slab.cut
+        columns = slab.columns
+        if columns is None:
+            if self.cut is None:
+                raise ValueError("a slab has columns or a cut")
+        else:
+            for name, array in columns:
+                if not isinstance(array, np.ndarray) or array.ndim < 1 or len(array) < self.row_count:
+                    raise ValueError(f"column {name!r} is no array of {self.row_count} rows")
+                names.append(name)
+                arrays.append(array)
+        self.names = tuple(names)
+        self.arrays = None if columns is None else tuple(arrays)
+        self.kept_rows = slab.kept if self.keep else None
+        self.cursor = self.slab_first
+        self.ledger = ledger
+        self.slab = slab
+        return 0
+
+    cdef void hand_back(self) noexcept:
+        if self.next < self.stop and self.ledger.header != NULL:
+            self.ledger.unclaim(self.slot, self.next, self.stop)
+        self.next = self.stop = 0
+        self.ledger = None
+        self.slab = None
+        self.cut = None
+        self.kept_rows = None
+        self.names = None
+        self.arrays = None
+
+    cdef bint claim(self) noexcept:
+        """Claim the next run, looking on from the last one and then once from the beginning. False when there is none."""
+        cdef int64_t found = 0
+        cdef int64_t count = self.ledger.claim_run(self.slot, self.cursor, self.slab_end, self.claim_size, &found)
+        if count == 0 and self.cursor > self.slab_first:
+            count = self.ledger.claim_run(self.slot, self.slab_first, self.cursor, self.claim_size, &found)
+        if count == 0:
+            return False
+        self.next = found
+        self.stop = self.cursor = found + count
+        return True
+
+    cdef int guarded(self, bint single, int64_t mini_batch) except -1:
+        """Run what is claimed, or a single number, and turn an exception of the script into a failure."""
+        # The handler is out here so that a mini-batch that succeeds does not pay for it.
+        try:
+            self.now = now_ns()
+            return self.run_one(mini_batch) if single else self.run_claimed()
+        except (SystemExit, KeyboardInterrupt, GeneratorExit):
+            raise
+        except BaseException as error:
+            return self.on_failure(error)
+
+    cdef int run_claimed(self) except -1:
+        cdef int64_t began = self.now, first = self.next, mini_batch, mean_ns, fitting
+        cdef int end = GO_ON
+        while self.next < self.stop:
+            if self.ledger.is_aborted():
+                return END_STOPPED
+            mini_batch = self.next
+            self.next = mini_batch + 1
+            end = self.run_one(mini_batch)
+            if end != GO_ON:
+                break
+        mean_ns = (self.now - began) // (self.next - first) + 1
+        fitting = CLAIM_NS // mean_ns
+        self.claim_size = max(1, min(fitting, 2 * self.claim_size, MAX_CLAIM))
+        return end
+
+    # -- one mini-batch
+
+    cdef int run_one(self, int64_t mini_batch) except -1:
+        cdef int64_t start = (mini_batch - self.slab_first) * self.rows_per_mini_batch
+        cdef int64_t stop = min(start + self.rows_per_mini_batch, self.row_count)
+        cdef int64_t called_ns, length, rows, size = 0
+        cdef cnp.ndarray array
+        cdef Record *record
+        assert self.slab_first <= mini_batch < self.slab_end and 0 <= start, "a mini-batch outside its slab"
+        start = min(start, stop)
+        self.mini_batch = mini_batch
+        self.attempt = <int64_t>attempt_of(self.ledger.load(mini_batch))
+        self.start_row = start
+        self.item_count = stop - start
+        self.began_ns = self.now
+        self.phase(PHASE_RUN)
+        self.reserve_record()
+
+        batch = self.slice(start, stop) if self.arrays is not None else self.cut(start, stop, mini_batch)
+        if self.context is None:
+            called_ns = now_ns()
+            result = PyObject_CallOneArg(self.run, batch)
+        else:
+            context = self.context(mini_batch, self.attempt)
+            called_ns = now_ns()
+            result = self.run(batch, context)
+        self.now = now_ns()
+        self.phase(PHASE_RETURN)
+
+        record = &self.records[self.record_count]
+        record.elapsed_ns = self.now - called_ns
+        output = None
+        if self.mode == MODE_COUNT and is_counted(result):
+            length = rows = len(result)
+        elif self.mode == MODE_ROWS and is_copied(result):
+            length = rows = cnp.PyArray_DIM(result, 0)
+            array = result
+            size = cnp.PyArray_NBYTES(array)
+        else:
+            array = None
+            output, length, rows = self.finish(result, mini_batch, self.item_count)
+            size = output_size(output, rows)
+            self.now = now_ns()
+        if self.keep and rows != self.item_count:
+            raise ValueError(
+                f"run returned {rows} rows for {self.item_count} items; with keep_columns it must return exactly one row per item"
+            )
+        # Whatever may raise comes before the record: a mini-batch is buffered whole or not at all.
+        if self.kept_rows is not None:
+            self.append_kept(start, stop)
+        if self.mode == MODE_TEXT:
+            self.outputs.append(<bytes?>output)
+        elif self.mode == MODE_ROWS:
+            if array is not None:
+                self.append_values(array)
+            else:
+                self.close_values()
+                self.outputs.append(("object", output, rows))
+        if self.kept_rows is not None:
+            self.kept_stop = stop
+
+        record.mini_batch = mini_batch
+        record.item_count = self.item_count
+        record.length = length
+        record.succeeded = min(length, self.item_count)
+        record.row_count = rows
+        record.start_ns = called_ns + self.wall_offset_ns
+        record.attempt = <int32_t>self.attempt
+        record.slot = <int32_t>self.slot
+        record.flags = 0
+        record.unused = 0
+        if self.record_count == 0:
+            self.buffered_since_ns = self.now
+        self.record_count += 1
+        self.buffered_bytes += size + <int64_t>sizeof(Record)
+        self.board.write(
+            self.slot, PHASE_RETURN, mini_batch, self.first_item + start, self.item_count, self.began_ns,
+            1, 0, record.succeeded, self.item_count - record.succeeded,
+        )
+        return self.verdict()
+
+    cdef dict slice(self, int64_t start, int64_t stop):
+        """A new dict of views on rows [start, stop), as read-only as their columns are."""
+        cdef dict batch = {}
+        cdef Py_ssize_t i
+        cdef object array, view
+        for i in range(PyTuple_GET_SIZE(self.arrays)):
+            array = <object>PyTuple_GET_ITEM(self.arrays, i)
+            if cnp.PyArray_CheckExact(array):
+                view = view_rows(array, start, stop)
+            else:
+                # Masked arrays: only their own slicing takes the mask along.
+                view = PySequence_GetSlice(array, start, stop)
+            batch[<object>PyTuple_GET_ITEM(self.names, i)] = view
+        return batch
+
+    cdef int on_failure(self, object error) except -1:
+        self.phase(PHASE_RETURN)
+        drop_own_frames(error)
+        self.board.write(
+            self.slot, PHASE_RETURN, self.mini_batch, self.first_item + self.start_row, self.item_count, self.began_ns,
+            0, 1, 0, 0,
+        )
+        self.fail(self.mini_batch, self.attempt, self.first_item + self.start_row, self.item_count, error)
+        self.now = now_ns()
+        return self.verdict()
+
+    cdef int verdict(self) noexcept:
+        """Whether to go on after the entry at hand has ended."""
+        if self.buffered_bytes >= self.max_bytes:
+            return END_FULL
+        if self.now - self.began_ns > self.max_ns:
+            return END_DUE
+        if self.record_count > 0 and self.now - self.buffered_since_ns >= self.max_ns:
+            return END_DUE
+        return GO_ON
+
+    # -- the buffers
+
+    cdef int reserve_record(self) except -1:
+        cdef int64_t capacity
+        cdef void *larger
+        if self.record_count < self.record_capacity:
+            return 0
+        capacity = max(1024, 2 * self.record_capacity)
+        larger = realloc(self.records, <size_t>capacity * sizeof(Record))
+        if larger == NULL:
+            raise MemoryError()
+        self.records = <Record *>larger
+        self.record_capacity = capacity
+        return 0
+
+    cdef int append_values(self, cnp.ndarray values) except -1:
+        """Copy a one-dimensional array behind those of its type; another type begins another run."""
+        cdef int64_t count = cnp.PyArray_DIM(values, 0), capacity
+        cdef int64_t width = cnp.PyArray_ITEMSIZE(values)
+        cdef cnp.ndarray larger
+        if self.values is not None and not same_type(self.values, values):
+            self.close_values()
+        if self.values is None or self.value_count + count > self.value_capacity:
+            capacity = max(FIRST_VALUES, self.value_count + count)
+            if self.values is not None:
+                capacity = max(capacity, 2 * self.value_capacity)
+            larger = np.empty(capacity, dtype=values.dtype)
+            if self.values is not None:
+                memcpy(cnp.PyArray_DATA(larger), cnp.PyArray_DATA(self.values), <size_t>(self.value_count * width))
+            self.values = larger
+            self.value_capacity = capacity
+        memcpy(
+            <char *>cnp.PyArray_DATA(self.values) + self.value_count * width, cnp.PyArray_DATA(values),
+            <size_t>(count * width),
+        )
+        self.value_count += count
+        return 0
+
+    cdef int close_values(self) except -1:
+        if self.values is not None:
+            self.outputs.append(("array", self.values[: self.value_count]))
+            self.values = None
+            self.value_count = 0
+        return 0
+
+    cdef int append_kept(self, int64_t start, int64_t stop) except -1:
+        """Make sure that the open run of kept rows ends where `start` begins; the caller then moves its end to `stop`."""
+        if self.kept_run is self.kept_rows and self.kept_stop == start:
+            return 0
+        self.close_kept()
+        self.kept_run = self.kept_rows
+        self.kept_start = self.kept_stop = start
+        return 0
+
+    cdef int close_kept(self) except -1:
+        if self.kept_run is not None and self.kept_start < self.kept_stop:
+            self.kept.append((self.kept_run, self.kept_start, self.kept_stop))
+        self.kept_run = None
+        return 0
+
+    # -- the slot
+
+    cdef void phase(self, int64_t phase) noexcept:
+        self.board.write(
+            self.slot, phase, self.mini_batch, self.first_item + self.start_row, self.item_count, self.now, 0, 0, 0, 0
+        )
+
+    cdef void idle(self) noexcept:
+        self.board.write(self.slot, PHASE_IDLE, -1, -1, 0, now_ns(), 0, 0, 0, 0)
+
+
+cdef bint is_counted(object result) noexcept:
+    """Whether the length of a return is all there is to know: a list, a tuple, an array of any shape but none."""
+    return isinstance(result, (list, tuple)) or (cnp.PyArray_Check(result) and cnp.PyArray_NDIM(result) > 0)
+
+
+cdef bint is_copied(object result) noexcept:
+    """Whether a return is one plain run of numbers in memory."""
+    cdef int kind
+    if not cnp.PyArray_CheckExact(result) or cnp.PyArray_NDIM(result) != 1:
+        return False
+    if not cnp.PyArray_IS_C_CONTIGUOUS(result) or cnp.PyArray_ISBYTESWAPPED(result):
+        return False
+    kind = cnp.PyArray_TYPE(result)
+    if kind == cnp.NPY_LONGDOUBLE:
+        return False
+    return cnp.PyTypeNum_ISBOOL(kind) or cnp.PyTypeNum_ISINTEGER(kind) or cnp.PyTypeNum_ISFLOAT(kind)
+
+
+cdef bint same_type(cnp.ndarray left, cnp.ndarray right) noexcept:
+    cdef int one = cnp.PyArray_TYPE(left), other = cnp.PyArray_TYPE(right)
+    return one == other or cnp.PyArray_EquivTypenums(one, other)
+
+
+cdef int64_t output_size(object output, int64_t rows) except -1:
+    """About how many bytes an output holds in memory."""
+    if isinstance(output, bytes):
+        return len(<bytes>output)
+    size = getattr(output, "nbytes", None)
+    # Without a size: pointers and small objects, as in a list.
+    return size if type(size) is int else 64 * rows
+
+
+cdef object view_rows(cnp.ndarray array, int64_t start, int64_t stop):
+    cdef cnp.npy_intp dims[64]
+    cdef int i, ndim = cnp.PyArray_NDIM(array)
+    cdef cnp.PyArray_Descr *descr = cnp.PyArray_DESCR(array)
+    cdef object view
+    assert 0 <= start <= stop <= cnp.PyArray_DIM(array, 0), "rows outside their column"
+    dims[0] = stop - start
+    for i in range(1, ndim):
+        dims[i] = cnp.PyArray_DIM(array, i)
+    Py_INCREF(<object>descr)
+    view = PyArray_NewFromDescr(
+        &PyArray_Type, descr, ndim, dims, cnp.PyArray_STRIDES(array),
+        <char *>cnp.PyArray_DATA(array) + start * cnp.PyArray_STRIDE(array, 0),
+        cnp.PyArray_FLAGS(array) & cnp.NPY_ARRAY_WRITEABLE, NULL,
+    )
+    cnp.set_array_base(view, array)
+    return view
+
+
+cdef object drop_own_frames(object error):
+    """Let the traceback begin in the script: frames of this file tell its author nothing."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename.endswith("_loop.pyx"):
+        trace = trace.tb_next
+    error.__traceback__ = trace
