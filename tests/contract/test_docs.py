@@ -1,0 +1,83 @@
+"""The documents say what the program says (keys, statuses, errors, verbs, options), and their links lead somewhere."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import click
+import pytest
+
+from runner.cli.main import main
+from runner.entity.status import TRANSITIONS, JobStatus
+from runner.errors import MEANINGS
+from runner.spec import data_shapes, schema
+from runner.spec.shapes import Table
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+PAGES = [*DOCS.rglob("*.md"), *ROOT.glob("*.md"), *ROOT.glob("examples/**/*.md"), ROOT / "benchmarks" / "README.md"]
+TABLES = {
+    "The job": schema.JOB,
+    "`task`": schema.TASK,
+    "`retry_settings`": schema.RETRY_SETTINGS,
+    "`resources`": schema.RESOURCES,
+    "`inputs`": data_shapes.INPUT,
+    "`outputs`": data_shapes.OUTPUT,
+    "`runner`": schema.RUNNER,
+}
+
+
+def section(page: Path, title: str) -> str:
+    """What stands below a second-level heading, up to the next one."""
+    found = re.search(rf"^## {re.escape(title)}\n(.*?)(?=^## |\Z)", page.read_text(), re.DOTALL | re.MULTILINE)
+    assert found, f"{page.name} has no section {title}"
+    return found[1]
+
+
+def cells(text: str) -> list[list[str]]:
+    """The rows of the tables in a text, without their heads."""
+    rows = [re.split(r"(?<!\\)\|", line)[1:-1] for line in text.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in row] for row in rows if not row[0].strip().startswith("---")][1:]
+
+
+@pytest.mark.parametrize("title", TABLES)
+def test_the_keys_of_a_job_are_those_of_the_schema(title: str) -> None:
+    table: Table = TABLES[title]
+    expected = [[f"`{name}`", key.says, key.default] for name, key in table.keys.items() if name not in schema.LATER]
+    lines = "\n".join(f"| {' | '.join(row)} |" for row in expected)
+    assert cells(section(DOCS / "reference" / "job-yaml.md", title)) == expected, f"the rows should be:\n{lines}"
+
+
+def test_the_moves_between_statuses_are_those_of_the_table() -> None:
+    rows = cells(section(DOCS / "reference" / "statuses-and-errors.md", "Statuses of a job"))
+    told = {row[0].strip("`"): set(re.findall(r"`(\w+)`", row[2])) for row in rows}
+    assert told == {str(status): {str(to) for to in TRANSITIONS[status]} for status in JobStatus}
+
+
+def test_the_errors_are_those_of_the_table() -> None:
+    rows = cells(section(DOCS / "reference" / "statuses-and-errors.md", "Errors"))
+    told = {row[0].strip("`"): (row[1].strip("`"), int(row[2])) for row in rows}
+    assert told == {reason: (meaning.code, meaning.exit_code) for reason, meaning in MEANINGS.items()}
+
+
+def test_the_page_of_the_command_line_names_every_verb_and_option() -> None:
+    text = (DOCS / "reference" / "cli.md").read_text()
+    assert isinstance(main, click.Group)
+    verbs = {name: verb for name, verb in main.commands.items() if not verb.hidden}
+    assert set(re.findall(r"^\| `runner ([a-z]+)", text, re.MULTILINE)) == set(verbs)
+    options = {option for verb in verbs.values() for p in verb.params for option in p.opts if option.startswith("--")}
+    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)) - {"--help"} == options - {"--help"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)]+)\)", re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)):
+        if target.startswith(("http://", "https://")):
+            continue
+        path, _, anchor = target.partition("#")
+        other = (page.parent / path).resolve() if path else page
+        assert other.exists(), f"{page.name} links to {target}"
+        if anchor:
+            heads = re.findall(r"^#+ (.*)$", other.read_text(), re.MULTILINE)
+            assert anchor in {re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in heads}, target
