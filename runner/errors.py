@@ -12,10 +12,10 @@
     │   ├── TargetExists, EmptyInput, InputUnreadable, SchemaMismatch, InputChanged
     │   ├── EntryInvalid            the entry script cannot be imported or has no run
     │   ├── ClusterTooSmall         more is asked than the cluster has
-    │   ├── JournalDamaged, OutputMissing, CursorExpired
+    │   ├── JournalDamaged, OutputMissing, LogMissing, CursorExpired
     ├── WorldError              the cluster, the disk or the network did not do its part
     │   ├── ClusterUnavailable, ServerUnavailable, DriverGone
-    │   ├── Unauthenticated, StoreBusy, StorageFailed
+    │   ├── Unauthenticated, StoreBusy, StorageFailed, TooManyWatchers
     ├── RunError                the job ran and failed, by the rules of its own file
     │   ├── ThresholdExceeded, NothingSucceeded, InitFailed, ShutdownFailed
     │   ├── NoProgress, NoFirstTask, OutputInvalid
@@ -234,6 +234,14 @@ class OutputMissing(InputError):
     name: str
 
 
+class LogMissing(InputError):
+    reason = "LOG_MISSING"
+    facts = ("name", "log")
+    says = "job {name!r} has no log file {log}; `runner logs {name} --list` shows the files there are"
+    name: str
+    log: str
+
+
 class CursorExpired(InputError):
     reason = "CURSOR_EXPIRED"
     facts = ("cursor",)
@@ -257,7 +265,9 @@ class ServerUnavailable(WorldError):
 class Unauthenticated(WorldError):
     reason = "UNAUTHENTICATED"
     facts = ("address", "what")
-    says = "{address} refuses the call: {what}; set RUNNER_TOKEN, or give the file RUNNER_HOME/token of the service's home"
+    says = (
+        "{address} refuses the call: {what}; set RUNNER_TOKEN, or give the file RUNNER_HOME/token of the service's home"
+    )
     address: str
 
 
@@ -272,6 +282,14 @@ class StoreBusy(WorldError):
     reason = "STORE_BUSY"
     facts = ("path",)
     says = "the store {path} is locked by another process for too long; try again"
+
+
+class TooManyWatchers(WorldError):
+    reason = "TOO_MANY_WATCHERS"
+    facts = ("limit", "retry_s")
+    says = "the service has all the {limit} watchers it takes; try again in {retry_s} s, or ask without watching"
+    limit: int
+    retry_s: float
 
 
 class StorageFailed(WorldError):
@@ -315,12 +333,14 @@ class NoProgress(RunError):
     reason = "NO_PROGRESS"
     facts = ("seconds",)
     says = "no mini-batch ended for {seconds:g} s (progress_update_timeout)"
+    seconds: float
 
 
 class NoFirstTask(RunError):
     reason = "NO_FIRST_TASK"
     facts = ("seconds",)
     says = "no mini-batch could be created within {seconds:g} s (first_task_creation_timeout)"
+    seconds: float
 
 
 class OutputInvalid(RunError):
@@ -356,12 +376,14 @@ MEANINGS: dict[str, Meaning] = {
     "CLUSTER_TOO_SMALL": Meaning("FAILED_PRECONDITION", 2),
     "JOURNAL_DAMAGED": Meaning("DATA_LOSS", 2),
     "OUTPUT_MISSING": Meaning("NOT_FOUND", 2),
+    "LOG_MISSING": Meaning("NOT_FOUND", 2),
     "CURSOR_EXPIRED": Meaning("OUT_OF_RANGE", 2),
     "CLUSTER_UNAVAILABLE": Meaning("UNAVAILABLE", 3),
     "SERVER_UNAVAILABLE": Meaning("UNAVAILABLE", 3),
     "UNAUTHENTICATED": Meaning("UNAUTHENTICATED", 3),
     "DRIVER_GONE": Meaning("UNAVAILABLE", 3),
     "STORE_BUSY": Meaning("UNAVAILABLE", 3),
+    "TOO_MANY_WATCHERS": Meaning("RESOURCE_EXHAUSTED", 3),
     "STORAGE_FAILED": Meaning("FAILED_PRECONDITION", 1),
     "THRESHOLD_EXCEEDED": Meaning("ABORTED", 1),
     "NOTHING_SUCCEEDED": Meaning("ABORTED", 1),

@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from runner.api.v1 import job_pb2
-
 import runner.store.migrate
+from runner.api.v1 import job_pb2
 from runner.entity.status import TERMINAL, TRANSITIONS, JobStatus
 from runner.store.store import BEATING
 

@@ -1,0 +1,201 @@
+"""The shape of `runner.api.v1`, walked by its descriptors; and entities that come back from the wire unchanged."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runner.api import wire
+from runner.api.v1 import error_reason_pb2, event_pb2, job_pb2, job_service_pb2
+from runner.entity.job import Event, JobError, JobState, OutputState, Progress
+from runner.entity.page import LogFile
+from runner.entity.status import JobStatus
+from runner.errors import ArgumentInvalid
+
+FILES = [module.DESCRIPTOR for module in (job_service_pb2, job_pb2, event_pb2, error_reason_pb2)]
+PROTOS = Path(__file__).parents[2] / "protos"
+SERVICE = job_service_pb2.DESCRIPTOR.services_by_name["JobService"]
+
+
+def messages() -> Iterator[Descriptor]:
+    for file in FILES:
+        yield from file.message_types_by_name.values()
+
+
+def fields() -> Iterator[FieldDescriptor]:
+    for message in messages():
+        yield from message.fields
+
+
+def test_the_path_of_each_file_is_its_package() -> None:
+    for file in FILES:
+        assert file.package == "runner.api.v1"
+        assert file.name.startswith("runner/api/v1/")
+        assert (PROTOS / file.name).is_file()
+
+
+def test_the_zero_of_every_enum_says_nothing_and_values_have_its_prefix() -> None:
+    for file in FILES:
+        for enum in file.enum_types_by_name.values():
+            prefix = re.sub(r"(?<!^)(?=[A-Z])", "_", enum.name).upper()
+            assert enum.values_by_number[0].name == f"{prefix}_UNSPECIFIED"
+            assert all(value.name.startswith(f"{prefix}_") for value in enum.values)
+
+
+def test_no_enum_stands_inside_a_message() -> None:
+    assert not [enum.full_name for message in messages() for enum in message.enum_types]
+
+
+def test_integers_are_signed_and_units_are_suffixes() -> None:
+    unsigned = {FieldDescriptor.CPPTYPE_UINT32, FieldDescriptor.CPPTYPE_UINT64}
+    for field in fields():
+        assert field.cpp_type not in unsigned, field.full_name
+        if field.message_type is not None and field.message_type.full_name == "google.protobuf.Timestamp":
+            assert field.name.endswith("_time"), field.full_name
+        if field.message_type is not None and field.message_type.full_name == "google.protobuf.Duration":
+            assert field.name.endswith("_duration"), field.full_name
+
+
+def test_names_of_fields_are_lower_snake_case() -> None:
+    for field in fields():
+        assert re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", field.name), field.full_name
+
+
+def test_every_list_is_paged_and_is_no_stream() -> None:
+    listing = [method for method in SERVICE.methods if method.name.startswith("List")]
+    assert listing
+    for method in listing:
+        asked, told = method.input_type, method.output_type
+        assert {"page_size", "page_token"} <= set(asked.fields_by_name), method.name
+        assert "next_page_token" in told.fields_by_name, method.name
+        assert told.fields[0].number == 1
+        assert told.fields[0].is_repeated, f"{method.name}: the results are field 1"
+        assert not method.server_streaming
+
+
+def test_requests_are_named_after_their_methods_and_only_watch_and_read_stream() -> None:
+    for method in SERVICE.methods:
+        assert method.input_type.name == f"{method.name}Request"
+        assert method.server_streaming == method.name.startswith(("Watch", "Read"))
+        assert not method.client_streaming
+
+
+def test_a_resource_begins_with_its_name() -> None:
+    for name in ("Job", "Event", "Output", "LogFile"):
+        found = next(message for message in messages() if message.name == name)
+        assert (found.fields[0].name, found.fields[0].number) == ("name", 1)
+
+
+@pytest.mark.parametrize("path", [file.name for file in FILES])
+def test_every_element_has_a_comment(path: str) -> None:
+    said, bare = False, []
+    for number, line in enumerate((PROTOS / path).read_text().splitlines(), 1):
+        text = line.strip()
+        if text.startswith("//"):
+            said = True
+            continue
+        if re.match(r"(service|message|enum|rpc) ", text) or re.search(r" = \d+;", text):
+            bare += [] if said else [f"{path}:{number}: {text}"]
+        said = False
+    assert not bare
+
+
+def test_comments_of_methods_name_the_codes_they_may_return() -> None:
+    text = (PROTOS / "runner/api/v1/job_service.proto").read_text()
+    reasons = set(re.findall(r"`([A-Z]+(?:_[A-Z]+)+)`", text)) - {"JOB_STATUS_CANCEL_REQUESTED"}
+    known = {key.removeprefix("ERROR_REASON_") for key in error_reason_pb2.ErrorReason.DESCRIPTOR.values_by_name}
+    codes = {"INVALID_ARGUMENT", "ALREADY_EXISTS", "FAILED_PRECONDITION", "NOT_FOUND", "OUT_OF_RANGE"}
+    assert reasons - known - codes <= {"RESOURCE_EXHAUSTED"}
+    for method in SERVICE.methods:
+        before = text.split(f"  rpc {method.name}(")[0]
+        assert "`NOT_FOUND`" in before[before.rindex("\n\n") :] or method.name in ("CreateJob", "ListJobs")
+
+
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+names = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,30}", fullmatch=True)
+counts = st.integers(0, 2**62)
+times = st.integers(0, 4_000_000_000_000_000).map(lambda micros: micros / 1e6)
+maybe_times = st.none() | times
+values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | texts,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
+    max_leaves=8,
+)
+progress = st.builds(
+    Progress,
+    item_count=st.none() | counts,
+    failed_item_count=counts,
+    done_item_count=counts,
+    mini_batch_count=st.none() | counts,
+    done_mini_batch_count=counts,
+    failed_mini_batch_count=counts,
+    failed_by_class=st.dictionaries(st.sampled_from(["crash", "read"]), counts),
+    instance_count=st.integers(0, 1000),
+    worker_count=st.integers(0, 1000),
+)
+jobs = st.builds(
+    JobState,
+    name=names,
+    type=st.just("parallel"),
+    status=st.sampled_from(list(JobStatus)),
+    run_number=st.integers(1, 9),
+    display_name=texts,
+    description=texts,
+    experiment_name=texts,
+    tags=st.dictionaries(texts, texts, max_size=3),
+    properties=st.dictionaries(texts, texts, max_size=3),
+    document=st.dictionaries(texts, values, max_size=4),
+    create_time=times,
+    start_time=maybe_times,
+    end_time=maybe_times,
+    heartbeat_time=maybe_times,
+    host=texts,
+    driver_pid=st.integers(0, 2**22),
+    created_by=texts,
+    message=texts,
+    progress=progress,
+    outputs=st.lists(st.builds(OutputState, name=names, type=texts, path=texts), max_size=2).map(tuple),
+    error=st.none()
+    | st.builds(
+        JobError, reason=st.just("INIT_FAILED"), message=texts, traceback=texts, exit_code=st.sampled_from([1, 2])
+    ),
+    revision=counts,
+)
+
+
+@given(jobs)
+def test_a_job_comes_back_from_the_wire_as_it_went(job: JobState) -> None:
+    sent = wire.job_to_wire(job).SerializeToString()
+    assert wire.job_from_wire(job_pb2.Job.FromString(sent)) == job
+
+
+@given(names, st.builds(Event, time=times, status=st.sampled_from(list(JobStatus)), message=texts))
+def test_an_event_comes_back_from_the_wire_as_it_went(name: str, event: Event) -> None:
+    assert wire.event_from_wire(wire.event_to_wire(name, 1, event)) == event
+
+
+def test_a_log_file_comes_back_from_the_wire_with_its_path() -> None:
+    log = LogFile(path="user/stdout/node_0/process 0.txt", size_bytes=12)
+    assert wire.log_from_wire(wire.log_to_wire("sift", log)) == log
+
+
+def test_a_status_of_a_newer_service_does_not_break_a_client() -> None:
+    assert wire.status_from_wire(99) == JobStatus.RUNNING
+
+
+@pytest.mark.parametrize("resource", ["", "sift", "jobs/", "job/sift", "jobs/a/b", "steps/a"])
+def test_a_resource_name_of_no_known_form_is_refused(resource: str) -> None:
+    with pytest.raises(ArgumentInvalid, match="jobs/NAME"):
+        wire.parse_job_name(resource)
+
+
+@pytest.mark.parametrize("resource", ["jobs/a", "jobs/a/logs", "jobs/a/logs/", "jobs//logs/x", "jobs/a/outputs/x"])
+def test_a_log_name_of_no_known_form_is_refused(resource: str) -> None:
+    with pytest.raises(ArgumentInvalid, match="jobs/NAME/logs/"):
+        wire.parse_name(resource, "logs")
