@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import cast
 
 import msgspec
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -15,7 +16,7 @@ from runner.entity.status import JobStatus
 from runner.errors import ArgumentInvalid
 
 _NUMBERS: dict[JobStatus, job_pb2.JobStatus] = {
-    status: job_pb2.JobStatus.Value(f"JOB_STATUS_{status.name}") for status in JobStatus
+    status: cast("job_pb2.JobStatus", job_pb2.JobStatus.Value(f"JOB_STATUS_{status.name}")) for status in JobStatus
 }
 _STATUSES: dict[int, JobStatus] = {number: status for status, number in _NUMBERS.items()}
 
