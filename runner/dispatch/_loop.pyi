@@ -1,3 +1,4 @@
+# Docstrings stand in native/runner/dispatch/_loop.pyx, beside what they promise.
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol, final
 
@@ -6,15 +7,19 @@ import numpy.typing as npt
 
 from runner.dispatch._ledger import Board, Ledger
 
+# What becomes of a return: counted, rendered as text, kept as rows.
 COUNT: int
 TEXT: int
 ROWS: int
 
+# Why drain and call return.
 DRY: int
 FULL: int
 DUE: int
 STOPPED: int
 
+# One per successful mini-batch: i8 mini_batch, item_count, length, succeeded, row_count, start_ns (since 1970),
+# elapsed_ns (run only); i4 attempt, slot, flags (0; for whoever writes the reports), unused.
 RECORD: np.dtype[np.void]
 
 class Slab(Protocol):
@@ -29,7 +34,9 @@ class Slab(Protocol):
 
 class Taken(NamedTuple):
     records: npt.NDArray[np.void]
+    # ROWS: ("array", values) for a run of mini-batches or ("object", output, row_count); TEXT: bytes; COUNT: none.
     outputs: list[Any]
+    # (slab.kept, start row, stop row)
     kept: list[tuple[Any, int, int]]
 
 @final

@@ -69,6 +69,7 @@ cdef class Loop:
     cdef int64_t buffered_since_ns
     cdef list outputs
     cdef cnp.ndarray values
+    cdef cnp.ndarray spare
     cdef int64_t value_count
     cdef int64_t value_capacity
     cdef list kept
@@ -88,6 +89,7 @@ cdef class Loop:
     cdef int verdict(self) noexcept
     cdef int reserve_record(self) except -1
     cdef int append_values(self, cnp.ndarray values) except -1
+    cdef int grow_values(self, cnp.ndarray like, int64_t count) except -1
     cdef int close_values(self) except -1
     cdef int append_kept(self, int64_t start, int64_t stop) except -1
     cdef int close_kept(self) except -1

@@ -5,8 +5,8 @@ One turn, for a slab that the worker has decoded:
 1. Claim a short run of adjacent words, sized by what the last ones took (about 20 ms of work, first of all one).
 2. For each: name the entry in the slot (phase RUN), then build the mini-batch and call `run`. A crash or a hang from
    here on is blamed on exactly this entry, by its slot.
-3. Phase RETURN. Count what came back, copy or render it, append one record. From here on the script may do to its
-   objects what it likes.
+3. Phase RETURN, to which the script's time limit does not apply. Count what came back, copy or render it, append one
+   record. From here on the script may do to its objects what it likes.
 4. When enough is buffered, or for long enough, return to the worker, which takes the buffer, writes it as a segment
    and only then completes the words.
 
@@ -20,7 +20,7 @@ instance then blames as it does any crash.
 
 cimport cython
 from cpython.object cimport PyObject, PyTypeObject
-from cpython.ref cimport Py_INCREF
+from cpython.ref cimport Py_INCREF, Py_REFCNT
 from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
 from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.stdlib cimport free, realloc
@@ -224,7 +224,10 @@ cdef class Loop:
         return self.buffered_since_ns + self.max_ns if self.record_count else 0
 
     def take(self):
-        """Return what is buffered, and begin anew."""
+        """Return what is buffered, and begin anew.
+
+        Drop the arrays before the next drain where possible: their memory is then used again.
+        """
         cdef cnp.ndarray records = np.empty(self.record_count, dtype=RECORD)
         if self.record_count:
             memcpy(cnp.PyArray_DATA(records), self.records, <size_t>self.record_count * sizeof(Record))
@@ -349,7 +352,6 @@ cdef class Loop:
             called_ns = now_ns()
             result = self.run(batch, context)
         self.now = now_ns()
-        self.phase(PHASE_RETURN)
 
         record = &self.records[self.record_count]
         record.elapsed_ns = self.now - called_ns
@@ -362,6 +364,7 @@ cdef class Loop:
             size = cnp.PyArray_NBYTES(array)
         else:
             array = None
+            self.phase(PHASE_RETURN)
             output, length, rows = self.finish(result, mini_batch, self.item_count)
             size = output_size(output, rows)
             self.now = now_ns()
@@ -419,12 +422,11 @@ cdef class Loop:
         return batch
 
     cdef int on_failure(self, object error) except -1:
-        self.phase(PHASE_RETURN)
-        drop_own_frames(error)
         self.board.write(
             self.slot, PHASE_RETURN, self.mini_batch, self.first_item + self.start_row, self.item_count, self.began_ns,
             0, 1, 0, 0,
         )
+        drop_own_frames(error)
         self.fail(self.mini_batch, self.attempt, self.first_item + self.start_row, self.item_count, error)
         self.now = now_ns()
         return self.verdict()
@@ -456,20 +458,12 @@ cdef class Loop:
 
     cdef int append_values(self, cnp.ndarray values) except -1:
         """Copy a one-dimensional array behind those of its type; another type begins another run."""
-        cdef int64_t count = cnp.PyArray_DIM(values, 0), capacity
+        cdef int64_t count = cnp.PyArray_DIM(values, 0)
         cdef int64_t width = cnp.PyArray_ITEMSIZE(values)
-        cdef cnp.ndarray larger
         if self.values is not None and not same_type(self.values, values):
             self.close_values()
         if self.values is None or self.value_count + count > self.value_capacity:
-            capacity = max(FIRST_VALUES, self.value_count + count)
-            if self.values is not None:
-                capacity = max(capacity, 2 * self.value_capacity)
-            larger = np.empty(capacity, dtype=values.dtype)
-            if self.values is not None:
-                memcpy(cnp.PyArray_DATA(larger), cnp.PyArray_DATA(self.values), <size_t>(self.value_count * width))
-            self.values = larger
-            self.value_capacity = capacity
+            self.grow_values(values, count)
         memcpy(
             <char *>cnp.PyArray_DATA(self.values) + self.value_count * width, cnp.PyArray_DATA(values),
             <size_t>(count * width),
@@ -477,9 +471,30 @@ cdef class Loop:
         self.value_count += count
         return 0
 
+    cdef int grow_values(self, cnp.ndarray like, int64_t count) except -1:
+        """Make room for `count` more values of the type of `like`."""
+        cdef cnp.ndarray larger
+        cdef int64_t capacity = max(FIRST_VALUES, self.value_count + count)
+        if self.values is not None:
+            capacity = max(capacity, 2 * self.value_capacity)
+        if self.spare is not None and Py_REFCNT(self.spare) == 1 and (
+            same_type(self.spare, like) and cnp.PyArray_DIM(self.spare, 0) >= capacity
+        ):
+            larger = self.spare
+        else:
+            larger = np.empty(capacity, dtype=like.dtype)
+        self.spare = None
+        if self.value_count:
+            memcpy(cnp.PyArray_DATA(larger), cnp.PyArray_DATA(self.values), <size_t>cnp.PyArray_NBYTES(self.values))
+        self.values = larger
+        self.value_capacity = cnp.PyArray_DIM(larger, 0)
+        return 0
+
     cdef int close_values(self) except -1:
         if self.values is not None:
             self.outputs.append(("array", self.values[: self.value_count]))
+            # Used again once nobody holds a view on it: fresh pages cost more than the copy itself.
+            self.spare = self.values
             self.values = None
             self.value_count = 0
         return 0
@@ -564,6 +579,6 @@ cdef object view_rows(cnp.ndarray array, int64_t start, int64_t stop):
 cdef object drop_own_frames(object error):
     """Let the traceback begin in the script: frames of this file tell its author nothing."""
     trace = error.__traceback__
-    while trace is not None and trace.tb_frame.f_code.co_filename.endswith("_loop.pyx"):
+    while trace is not None and trace.tb_frame.f_code.co_filename.endswith("runner/dispatch/_loop.pyx"):
         trace = trace.tb_next
     error.__traceback__ = trace
