@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
@@ -10,7 +11,7 @@ import pyarrow as pa
 
 from runner.dataset.ipc_messages import BatchHeader, read_headers
 from runner.dataset.schemas import normal_schema
-from runner.dataset.table_layout import Layout, RowGroup, row_bytes
+from runner.dataset.table_layout import Layout, RowGroup, TableReader, row_bytes
 
 NAME = "Arrow IPC"
 EXTENSIONS = frozenset({".arrow", ".arrows", ".ipc", ".feather"})
@@ -26,7 +27,7 @@ def is_mine(head: bytes) -> bool:
 
 def layout(path: str) -> Layout:
     """Rows, record batches, schema and nullable columns, from the headers of the messages alone."""
-    with pa.OSFile(path) as source:
+    with pa.OSFile(os.fsencode(path)) as source:
         raw, headers = _schema_and_headers(source)
     schema = normal_schema(raw)
     nulls = {name: sum(header.null_counts[index] for header in headers) for index, name in enumerate(raw.names)}
@@ -51,11 +52,16 @@ def _schema_and_headers(source: pa.NativeFile) -> tuple[pa.Schema, list[BatchHea
     return schema, read_headers(source, 0, schema)
 
 
-class Reader:
+def open_reader(path: str) -> TableReader:
+    """Open the file for reading its rows."""
+    return _Reader(path)
+
+
+class _Reader:
     """Rows of one file in order; a file can be entered at any record batch, a stream only at its beginning."""
 
     def __init__(self, path: str) -> None:
-        self._source = pa.OSFile(path)
+        self._source = pa.OSFile(os.fsencode(path))
         try:
             self._is_file = self._source.read(6) == _FILE_MAGIC
             self._source.seek(0)

@@ -46,22 +46,22 @@ def shown(path: str) -> str:
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
+@dataclass(frozen=True, slots=True)
+class _Rules:
+    """Which names count, and which folders are refused by the names in them."""
+
+    accepts: Callable[[str], bool]
+    check: Callable[[str, set[str]], None]
+
+
 def list_files(path: str, *, input_name: str = "") -> list[ListedFile]:
     """Every file at or below `path`, in byte order of whole relative paths; an empty listing is refused."""
-    return _list(path, input_name, _is_data_name)
+    return _list(path, input_name, _Rules(lambda name: name[0] != "." and name not in _MARKERS, lambda _, __: None))
 
 
 def list_table(path: str, *, input_name: str = "") -> list[ListedFile]:
     """The data files of a table at or below `path`: as `list_files`, without names that begin with an underscore."""
-    return _list(path, input_name, _is_table_name, check_folder=_refuse_foreign_table)
-
-
-def _is_data_name(name: str) -> bool:
-    return name[0] != "." and name not in _MARKERS
-
-
-def _is_table_name(name: str) -> bool:
-    return name[0] not in "._"
+    return _list(path, input_name, _Rules(lambda name: name[0] not in "._", _refuse_foreign_table))
 
 
 def _refuse_foreign_table(folder: str, names: set[str]) -> None:
@@ -87,12 +87,7 @@ def _has_iceberg_metadata(folder: str) -> bool:
         return False
 
 
-def _list(
-    path: str,
-    input_name: str,
-    accept: Callable[[str], bool],
-    check_folder: Callable[[str, set[str]], None] | None = None,
-) -> list[ListedFile]:
+def _list(path: str, input_name: str, rules: _Rules) -> list[ListedFile]:
     root = os.path.abspath(path)
     try:
         info = os.stat(root)
@@ -100,55 +95,62 @@ def _list(
         raise EmptyInput(input_name, shown(root), "does not exist") from None
     except OSError as error:
         raise InputUnreadable(shown(root), error.strerror or str(error)) from error
-    if not stat.S_ISDIR(info.st_mode):
-        if not stat.S_ISREG(info.st_mode):
-            raise InputUnreadable(shown(root), "it is neither a file nor a folder")
-        return [ListedFile(root, info.st_size, info.st_mtime_ns)]
-    found = list(_walk(root, accept, check_folder, ((info.st_dev, info.st_ino),)))
-    if not found:
-        raise EmptyInput(input_name, shown(root), "has no files")
-    found.sort(key=lambda file: os.fsencode(file.path))
-    return found
+    if stat.S_ISDIR(info.st_mode):
+        found = list(_walk(root, (info.st_dev, info.st_ino), rules))
+        if not found:
+            raise EmptyInput(input_name, shown(root), "has no files")
+        found.sort(key=lambda file: os.fsencode(file.path))
+        return found
+    if not stat.S_ISREG(info.st_mode):
+        raise InputUnreadable(shown(root), "it is neither a file nor a folder")
+    rules.check(os.path.dirname(root), {os.path.basename(root)})
+    return [ListedFile(root, info.st_size, info.st_mtime_ns)]
 
 
-def _walk(
-    folder: str,
-    accept: Callable[[str], bool],
-    check_folder: Callable[[str, set[str]], None] | None,
-    ancestors: tuple[tuple[int, int], ...],
-) -> Iterator[ListedFile]:
-    """Files below `folder`, in no order; a link back to one of the `ancestors` is refused, since it has no end."""
-    try:
-        with os.scandir(folder) as entries:
-            here = list(entries)
-    except OSError as error:
-        raise InputUnreadable(shown(folder), error.strerror or str(error)) from error
-    names = {entry.name for entry in here}
-    if check_folder is not None:
-        check_folder(folder, names)
-    if MANIFEST in names:
-        parts = _manifest_parts(folder)
+_Identity = tuple[int, int]
+
+
+def _walk(root: str, identity: _Identity, rules: _Rules) -> Iterator[ListedFile]:
+    """Files below `root`, in no order. A link back to a folder that it stands in is not followed: it has no end."""
+    waiting: list[tuple[str, tuple[_Identity, ...]]] = [(root, (identity,))]
+    while waiting:
+        folder, ancestors = waiting.pop()
+        entries = _entries(folder)
+        names = {entry.name for entry in entries}
+        rules.check(folder, names)
+        parts = _manifest_parts(folder) if MANIFEST in names else None
         if parts is not None:
             yield from parts
-            return
-    for entry in here:
-        if not accept(entry.name):
             continue
-        try:
-            info = entry.stat()
-        except FileNotFoundError:
-            raise InputUnreadable(shown(entry.path), "it is a link to nothing, or vanished while listing") from None
-        except OSError as error:
-            raise InputUnreadable(shown(entry.path), error.strerror or str(error)) from error
-        if stat.S_ISREG(info.st_mode):
-            yield ListedFile(entry.path, info.st_size, info.st_mtime_ns)
-        elif stat.S_ISDIR(info.st_mode):
-            identity = (info.st_dev, info.st_ino)
-            if identity in ancestors:
-                raise InputUnreadable(shown(entry.path), "it is a link to a folder that it stands in; remove the link")
-            yield from _walk(entry.path, accept, check_folder, (*ancestors, identity))
-        else:
-            logger.warning("%s is skipped: it is neither a file nor a folder", shown(entry.path))
+        for entry in entries:
+            if not rules.accepts(entry.name):
+                continue
+            info = _stat(entry)
+            if stat.S_ISREG(info.st_mode):
+                yield ListedFile(entry.path, info.st_size, info.st_mtime_ns)
+            elif not stat.S_ISDIR(info.st_mode):
+                logger.warning("%s is skipped: it is neither a file nor a folder", shown(entry.path))
+            elif (info.st_dev, info.st_ino) in ancestors:
+                logger.warning("%s is skipped: it links to a folder that it stands in", shown(entry.path))
+            else:
+                waiting.append((entry.path, (*ancestors, (info.st_dev, info.st_ino))))
+
+
+def _entries(folder: str) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except OSError as error:
+        raise InputUnreadable(shown(folder), error.strerror or str(error)) from error
+
+
+def _stat(entry: os.DirEntry[str]) -> os.stat_result:
+    try:
+        return entry.stat()
+    except FileNotFoundError:
+        raise InputUnreadable(shown(entry.path), "it is a link to nothing, or vanished while it was listed") from None
+    except OSError as error:
+        raise InputUnreadable(shown(entry.path), error.strerror or str(error)) from error
 
 
 def _manifest_parts(folder: str) -> list[ListedFile] | None:

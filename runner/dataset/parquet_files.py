@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
@@ -10,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from runner.dataset.schemas import normal_schema
-from runner.dataset.table_layout import Layout, RowGroup, row_bytes
+from runner.dataset.table_layout import Layout, RowGroup, TableReader, row_bytes
 
 NAME = "Parquet"
 EXTENSIONS = frozenset({".parquet", ".parq", ".pq"})
@@ -25,7 +26,7 @@ def is_mine(head: bytes) -> bool:
 
 
 def _open(path: str) -> pq.ParquetFile:
-    source = pa.OSFile(path)
+    source = pa.OSFile(os.fsencode(path))
     try:
         return pq.ParquetFile(source, pre_buffer=False, buffer_size=_BUFFER_BYTES, arrow_extensions_enabled=False)
     except BaseException:
@@ -77,10 +78,16 @@ def _mean_bytes(groups: Sequence[pq.RowGroupMetaData], leaves: Sequence[int]) ->
     """Uncompressed bytes per row of the first row group: an estimate for columns of no fixed width."""
     if not groups or not groups[0].num_rows:
         return 0.0
-    return sum(groups[0].column(leaf).total_uncompressed_size for leaf in leaves) / float(groups[0].num_rows)
+    size: int = sum(groups[0].column(leaf).total_uncompressed_size for leaf in leaves)
+    return size / int(groups[0].num_rows)
 
 
-class Reader:
+def open_reader(path: str) -> TableReader:
+    """Open the file for reading its rows."""
+    return _Reader(path)
+
+
+class _Reader:
     """Rows of one file in order, from any row group on."""
 
     def __init__(self, path: str) -> None:
@@ -92,7 +99,7 @@ class Reader:
 
     def entry_before(self, row: int) -> int:
         """The last row at or before `row` from which a stream can begin."""
-        return self._starts[self._group_of(row)]
+        return int(self._starts[self._group_of(row)])
 
     def stream(self, row: int, columns: Sequence[str], batch_rows: int) -> Iterator[pa.RecordBatch]:
         """Batches of `columns` from `row`, which is one that `entry_before` gave, to the end of the file."""

@@ -29,6 +29,10 @@ from runner.entity.plan import Plan, PlanFile, Unit
 from runner.errors import InputError
 
 WINDOW_ROWS = 65_536
+"""More rows than this are never decoded at once, but for a single mini-batch that is larger."""
+
+_BATCH_ROWS = 45_056
+"""Rows decoded at once where the size of mini-batches leaves a choice: measured 5 % faster than 65,536 (caches)."""
 
 Wanted = Callable[[int, int], bool]
 """Whether any of the mini-batches [first, end) is still to be run."""
@@ -43,7 +47,7 @@ class UnitReader:
         self._spec = spec
         self._keep = spec.output.keep_columns if spec.output else ()
         self._schema = decode_schema(plan.schema) if plan.schema else pa.schema([])
-        self._names = spec.columns if spec.columns is not None else tuple(self._schema.names)
+        self._names = tuple(dict.fromkeys(self._schema.names if spec.columns is None else spec.columns))
         self._open: _OpenFile | None = None
 
     @property
@@ -131,7 +135,7 @@ class _OpenFile:
         root = os.path.abspath(spec.inputs[file.input].path)
         self._stream = _RowStream(file, schema, read, path_columns(root, file.path))
         run_schema = pa.schema([schema.field(name) for name in names])
-        self._convert: Convert = converter(spec, run_schema, file.nullable)
+        self._convert: Convert = converter(spec, run_schema, file.nullable, shared=bool(keep))
         self._names = list(names)
         self._keep = list(keep)
         self._is_all = read == names
@@ -143,14 +147,15 @@ class _OpenFile:
         per = self._per
         origin = unit.first_row - unit.first_mini_batch * per
         end_row = unit.first_row + unit.row_count
-        window = max(1, min(WINDOW_ROWS, unit.row_count) // per)
+        window = max(1, min(_BATCH_ROWS + per // 2, WINDOW_ROWS, unit.row_count) // per)
+        batch_rows = window * per if per <= WINDOW_ROWS else _BATCH_ROWS
         at = lo
         while at < hi:
             waiting = self._stream.waiting_rows(origin + at * per) // per
             end = min(at + (waiting or window), hi)
             if wanted(at, end):
                 stop = min(origin + end * per, end_row)
-                yield from self._window(at, origin + at * per, stop, window * per)
+                yield from self._window(at, origin + at * per, stop, batch_rows)
             at = end
 
     def _window(self, mini_batch: int, row: int, stop: int, batch_rows: int) -> Iterator[Slab]:
@@ -222,7 +227,7 @@ class _RowStream:
         if row > self._row:
             self._pieces[0] = self._pieces[0].slice(row - self._row)
             self._row = row
-        return self._pieces[0].num_rows
+        return int(self._pieces[0].num_rows)
 
     def take(self, count: int) -> pa.RecordBatch:
         """The next `count` rows as one batch."""
@@ -283,4 +288,9 @@ class _Conform:
             column = column.storage
         if column.type != normal_type(column.type):
             column = column.cast(normal_type(column.type))
-        return column if column.type == field.type else column.cast(field.type)
+        if column.type == field.type:
+            return column
+        try:
+            return column.cast(field.type)
+        except pa.ArrowInvalid as error:
+            raise ValueError(f"column {field.name!r} as {field.type}, the type of all files: {error}") from error

@@ -29,7 +29,9 @@ def normal_type(kind: pa.DataType) -> pa.DataType:
         return normal_type(kind.storage_type)
     if pa.types.is_dictionary(kind) or pa.types.is_run_end_encoded(kind):
         return normal_type(kind.value_type)
-    return kind
+    if pa.types.is_string_view(kind):
+        return pa.string()
+    return pa.binary() if pa.types.is_binary_view(kind) else kind
 
 
 def normal_schema(schema: pa.Schema) -> pa.Schema:
@@ -65,7 +67,7 @@ def unify_schemas(schemas: Sequence[pa.Schema], paths: Sequence[str]) -> pa.Sche
 
 def _wider(left: pa.DataType, right: pa.DataType) -> pa.DataType | None:
     """The type that holds the values of both, or None when there is none."""
-    if pa.types.is_integer(left) and pa.types.is_integer(right) and _mixes_uint64(left, right):
+    if any(_loses(first, second) for first, second in ((left, right), (right, left))):
         return None
     try:
         fields = [pa.schema([("c", left)]), pa.schema([("c", right)])]
@@ -74,7 +76,19 @@ def _wider(left: pa.DataType, right: pa.DataType) -> pa.DataType | None:
         return None
 
 
-def _mixes_uint64(left: pa.DataType, right: pa.DataType) -> bool:
-    return (left == pa.uint64()) != (right == pa.uint64()) and (
-        pa.types.is_signed_integer(left) or pa.types.is_signed_integer(right)
+def _loses(first: pa.DataType, second: pa.DataType) -> bool:
+    """Whether Arrow would join the two, but at the price of values: overflow, lost digits, bytes taken for text."""
+    types = pa.types
+    return bool(
+        (first == pa.uint64() and types.is_signed_integer(second))
+        or (types.is_decimal(first) and types.is_floating(second))
+        or (_is_text(first) and _is_bytes(second))
     )
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _is_bytes(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind))

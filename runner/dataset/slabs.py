@@ -6,6 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -102,10 +103,11 @@ class Prefetch(Iterator[Slab]):
                     self._ready.append(slab)
                     self._ready_bytes += slab.byte_count
                     self._changed.notify_all()
-                    self._changed.wait_for(lambda: self._is_closed or self._has_room())
+                    next_bytes = slab.byte_count
+                    del slab
+                    self._changed.wait_for(partial(self._may_go_on, next_bytes))
                     if self._is_closed:
                         break
-                del slab
         except BaseException as error:  # noqa: BLE001 - handed to the consumer, who decides
             with self._changed:
                 self._error = error
@@ -117,5 +119,9 @@ class Prefetch(Iterator[Slab]):
                 self._is_ended = True
                 self._changed.notify_all()
 
-    def _has_room(self) -> bool:
-        return not self._ready or self._ready_bytes < self._budget_bytes
+    def _may_go_on(self, next_bytes: int) -> bool:
+        """Whether to make another slab, which will be about as large as the last."""
+        return self._is_closed or self._has_room(next_bytes)
+
+    def _has_room(self, next_bytes: int) -> bool:
+        return not self._ready or self._ready_bytes + next_bytes <= self._budget_bytes

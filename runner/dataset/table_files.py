@@ -8,16 +8,15 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from types import ModuleType
 
 import pyarrow as pa
 
 from runner.dataset import ipc_files, parquet_files
 from runner.dataset.listing import ListedFile, shown
-from runner.dataset.table_layout import Layout, TableReader
+from runner.dataset.table_layout import Layout, TableFormat, TableReader
 from runner.errors import InputUnreadable, SchemaMismatch
 
-FORMATS: tuple[ModuleType, ...] = (parquet_files, ipc_files)
+FORMATS: tuple[TableFormat, ...] = (parquet_files, ipc_files)
 
 _HEAD_BYTES = 8
 _COMPRESSED = frozenset({".gz", ".gzip", ".zst", ".zstd", ".bz2", ".xz", ".lz4", ".snappy", ".br"})
@@ -45,7 +44,7 @@ class TableFile:
         return sum(group.row_count for group in self.layout.row_groups)
 
 
-def format_of(path: str) -> ModuleType:
+def format_of(path: str) -> TableFormat:
     """The format of a file, by its extension, else by its first bytes; a file of no known format is refused."""
     stem, extension = os.path.splitext(path.lower())
     compression = extension if extension in _COMPRESSED else ""
@@ -65,7 +64,7 @@ def format_of(path: str) -> ModuleType:
     return _format_by_content(path)
 
 
-def _format_by_content(path: str) -> ModuleType:
+def _format_by_content(path: str) -> TableFormat:
     try:
         with open(path, "rb") as file:
             head = file.read(_HEAD_BYTES)
@@ -78,7 +77,7 @@ def _format_by_content(path: str) -> ModuleType:
     raise InputUnreadable(shown(path), f"neither its extension nor its first bytes say {names}")
 
 
-def check_one_format(files: Sequence[ListedFile]) -> ModuleType:
+def check_one_format(files: Sequence[ListedFile]) -> TableFormat:
     """The format of all files of one input; two formats in one input are refused, naming a file of each."""
     first = format_of(files[0].path)
     for file in files[1:]:
@@ -93,7 +92,7 @@ def probe_table_file(file: ListedFile) -> TableFile:
     """What the file says about its rows, from footer or headers alone; a file that is damaged there is refused."""
     known = format_of(file.path)
     try:
-        layout: Layout = known.layout(file.path)
+        layout = known.layout(file.path)
     except (OSError, ValueError, pa.ArrowException) as error:
         raise unreadable(file.path, error) from error
     names = layout.schema.names
@@ -106,10 +105,9 @@ def probe_table_file(file: ListedFile) -> TableFile:
 def open_table_file(path: str) -> TableReader:
     """Open a file for reading its rows."""
     try:
-        reader: TableReader = format_of(path).Reader(path)
+        return format_of(path).open_reader(path)
     except (OSError, ValueError, pa.ArrowException) as error:
         raise unreadable(path, error) from error
-    return reader
 
 
 def unreadable(path: str, error: BaseException) -> InputUnreadable:

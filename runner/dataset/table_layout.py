@@ -71,5 +71,5 @@ class TableFormat(Protocol):
     def layout(self, path: str) -> Layout:
         """What the file says about its rows, without decoding any."""
 
-    def Reader(self, path: str) -> TableReader:  # noqa: N802 - the class of the module
-        """Open the file for reading."""
+    def open_reader(self, path: str) -> TableReader:
+        """Open the file for reading its rows."""

@@ -13,7 +13,7 @@ from runner.dataset.listing import shown
 from runner.dataset.path_columns import path_columns
 from runner.dataset.schemas import encode_schema, unify_schemas
 from runner.dataset.table_files import TableFile
-from runner.errors import ArgumentInvalid, SchemaMismatch
+from runner.errors import ArgumentInvalid, InputUnreadable, SchemaMismatch
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +54,10 @@ def table_schema(
         )
     types = {field.name: field.type for field in unified if field.name not in keys}
     types.update((name, pa.string()) for name in keys)
+    if not types:
+        raise InputUnreadable(shown(tables[0].file.path), "it has rows but no columns")
+    if columns is not None and not columns:
+        raise ArgumentInvalid("columns", "is empty; name at least one column, or leave it out to read all")
     for setting, asked in (("columns", columns or ()), ("keep_columns", keep)):
         _check_known(setting, asked, list(types))
     names = tuple(dict.fromkeys((*(types if columns is None else columns), *keep)))
