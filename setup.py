@@ -1,14 +1,18 @@
 """Lists the native extensions; everything else stands in pyproject.toml."""
 
 import os
+import platform
 import sys
 
 import numpy
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 
-if not sys.platform.startswith("linux"):
-    raise SystemExit("batch-runner runs on Linux (x86-64 and aarch64) only: it needs /dev/shm, pidfd and prctl.")
+if not sys.platform.startswith("linux") or platform.machine() not in ("x86_64", "aarch64"):
+    raise SystemExit(
+        f"batch-runner runs on Linux on x86-64 and aarch64 only, this is {sys.platform} on {platform.machine()}: "
+        "it needs /dev/shm, pidfd and prctl."
+    )
 
 # After changing this, build with --force: only then is what was built the other way replaced.
 DEBUG = os.environ.get("RUNNER_NATIVE_DEBUG") == "1"
