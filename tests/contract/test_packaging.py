@@ -102,8 +102,10 @@ def test_an_installed_wheel_gives_a_working_command(wheel: Path, tmp_path: Path)
 
 @pytest.mark.parametrize(("system", "machine"), [("darwin", "arm64"), ("linux", "riscv64")])
 def test_other_platforms_are_refused_with_a_reason(system: str, machine: str) -> None:
-    pretend = f"import platform, sys, setuptools, Cython.Build; sys.platform = {system!r}; platform.machine = lambda: {machine!r}; "
-    run = "import runpy; sys.argv = ['setup.py', '--version']; runpy.run_path('setup.py', run_name='__main__')"
-    done = subprocess.run([sys.executable, "-c", pretend + run], cwd=ROOT, capture_output=True, text=True, check=False)
+    pretend = f"sys.platform = {system!r}; platform.machine = lambda: {machine!r}; "
+    imports = "import platform, runpy, setuptools, sys, Cython.Build; "
+    run = "sys.argv = ['setup.py', '--version']; runpy.run_path('setup.py', run_name='__main__')"
+    command = [sys.executable, "-c", imports + pretend + run]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode != 0
     assert f"runs on Linux on x86-64 and aarch64 only, this is {system} on {machine}" in done.stderr
