@@ -1,0 +1,243 @@
+"""Makes one part of the segments of a lease: the chosen copy of every mini-batch, in mini-batch order.
+
+Entries that follow each other in one segment are copied as one slice, so the cost is per run of mini-batches that one
+worker took together. Segments are mapped, rows are encoded a row group at a time: memory does not grow with the part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from runner.dataset.encode import TableFile
+from runner.dataset.output_schema import forget_origin, plain, unify_returned
+from runner.dataset.schemas import encode_schema
+from runner.dataset.spool import ENTRY, Segment, to_records
+from runner.dataset.storage import HashedFile, sync_folder, telling
+from runner.entity.lease import Part
+from runner.entity.parallel import OutputSpec
+from runner.errors import Defect, OutputInvalid
+
+GATHER_BYTES = 1 << 20
+"""Runs of text that are shorter are gathered before they are written."""
+BORDERS_SUFFIX = ".borders"
+BORDER = np.dtype([("bytes", "<i8"), ("rows", "<i8")])
+"""Beside a CSV or JSON lines part of a folder: what each mini-batch adds, so that files can end at any of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Assembly:
+    """What assembling gives: the part (None without output) and one RECORD struct per mini-batch that has a segment."""
+
+    part: Part | None
+    records: npt.NDArray[np.void]
+
+
+@dataclass(frozen=True, slots=True)
+class _Runs:
+    """Stretches of chosen entries that lie next to each other: segment, section, offset, extent of each, in order."""
+
+    segment: npt.NDArray[np.int64]
+    section: npt.NDArray[np.int64]
+    offset: npt.NDArray[np.int64]
+    extent: npt.NDArray[np.int64]
+
+
+def assemble(
+    segments: Mapping[int, Path | str],
+    first: int,
+    numbers: npt.NDArray[np.integer],
+    output: OutputSpec | None,
+    target_file: Path | None,
+) -> Assembly:
+    """Make the part of mini-batches [first, first + len(numbers)); durable when this returns.
+
+    `numbers` holds for each mini-batch the number of the segment whose copy counts, 0 for one that was set aside;
+    `segments` maps those numbers to files. An existing `target_file` is overwritten. Nothing is written without output,
+    or where all results were empty. Raises OutputInvalid naming two mini-batches whose results cannot stand in one
+    output, StorageFailed when the disk says no, Defect when a segment lacks a mini-batch that names it.
+    """
+    opened = {int(n): Segment.open(segments[int(n)]) for n in np.unique(numbers) if n}
+    chosen, owners = _choose(opened, first, np.asarray(numbers, np.int64))
+    records = to_records(chosen)
+    if output is None or target_file is None:
+        return Assembly(None, records)
+    with telling(target_file, "the part cannot be written"):
+        if any(segment.mode == "rows" for segment in opened.values()):
+            part = _assemble_rows(opened, chosen, owners, output, target_file)
+        else:
+            part = _assemble_text(opened, chosen, owners, output, target_file)
+        if part is not None:
+            sync_folder(target_file.parent)
+    return Assembly(part, records)
+
+
+def _choose(
+    opened: Mapping[int, Segment], first: int, numbers: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.void], npt.NDArray[np.int64]]:
+    """The entry that counts for each mini-batch with a segment, in order, and the number of its segment."""
+    entries = [np.empty(0, ENTRY)]
+    owners = [np.empty(0, np.int64)]
+    for number, segment in opened.items():
+        at = segment.entries["mini_batch"] - first
+        inside = np.flatnonzero((at >= 0) & (at < len(numbers)))
+        mine = inside[numbers[at[inside]] == number]
+        entries.append(segment.entries[mine])
+        owners.append(np.full(len(mine), number))
+    chosen, owner = np.concatenate(entries), np.concatenate(owners)
+    order = np.argsort(chosen["mini_batch"], kind="stable")
+    chosen, owner = chosen[order], owner[order]
+    wanted = np.flatnonzero(numbers) + first
+    if not np.array_equal(chosen["mini_batch"], wanted):
+        odd = np.setxor1d(chosen["mini_batch"], wanted)
+        raise Defect(f"segments do not hold each mini-batch once that names them: {odd[:5].tolist()}")
+    return chosen, owner
+
+
+def _runs(chosen: npt.NDArray[np.void], owners: npt.NDArray[np.int64]) -> _Runs:
+    """Join entries that follow each other in one section of one segment; entries without extent do not divide."""
+    full = chosen["extent"] > 0
+    segment, section = owners[full], chosen["section"][full].astype(np.int64)
+    offset, extent = chosen["offset"][full], chosen["extent"][full]
+    if not len(offset):
+        return _Runs(segment, section, offset, extent)
+    begins = np.ones(len(offset), np.bool_)
+    begins[1:] = (
+        (segment[1:] != segment[:-1]) | (section[1:] != section[:-1]) | (offset[1:] != offset[:-1] + extent[:-1])
+    )
+    starts = np.flatnonzero(begins)
+    return _Runs(segment[starts], section[starts], offset[starts], np.add.reduceat(extent, starts))
+
+
+def _assemble_text(
+    opened: Mapping[int, Segment],
+    chosen: npt.NDArray[np.void],
+    owners: npt.NDArray[np.int64],
+    output: OutputSpec,
+    target_file: Path,
+) -> Part | None:
+    columns, mini_batch = _first_frame(opened, chosen, owners)
+    if columns is None and not chosen["extent"].any():
+        return None
+    runs = _runs_of_text(chosen, owners)
+    views = {number: segment.text() for number, segment in opened.items()}
+    with HashedFile(target_file) as file:
+        gathered: list[memoryview] = []
+        waiting = 0
+        for number, start, extent in _rows_of(runs.segment, runs.offset, runs.extent):
+            gathered.append(views[number][start : start + extent])
+            waiting += extent
+            if waiting >= GATHER_BYTES:
+                _write_all(file, gathered)
+                gathered, waiting = [], 0
+        _write_all(file, gathered)
+        file.finish()
+    if output.is_folder and output.format != "text":
+        _write_borders(target_file, chosen)
+    return Part(
+        file=target_file.name,
+        size_bytes=file.size_bytes,
+        sha256=file.sha256,
+        row_count=int(chosen["row_count"].sum()),
+        frame_columns=columns,
+        frame_mini_batch=mini_batch,
+    )
+
+
+def _runs_of_text(chosen: npt.NDArray[np.void], owners: npt.NDArray[np.int64]) -> _Runs:
+    bare = chosen.copy()
+    bare["section"] = 0  # the number of a frame's columns, which does not matter for where the lines are
+    return _runs(bare, owners)
+
+
+def _rows_of(*columns: npt.NDArray[np.int64]) -> Iterator[tuple[int, ...]]:
+    """The rows of columns of one length, as Python integers."""
+    return zip(*(column.tolist() for column in columns), strict=True)
+
+
+def _write_all(file: HashedFile, views: list[memoryview]) -> None:
+    if len(views) == 1:
+        view = views[0]
+        for start in range(0, len(view), GATHER_BYTES):
+            file.write(view[start : start + GATHER_BYTES])
+    elif views:
+        file.write(b"".join(views))
+
+
+def _write_borders(target_file: Path, chosen: npt.NDArray[np.void]) -> None:
+    borders = np.empty(len(chosen), BORDER)
+    borders["bytes"], borders["rows"] = chosen["extent"], chosen["row_count"]
+    with HashedFile(target_file.with_name(target_file.name + BORDERS_SUFFIX)) as file:
+        file.write(borders.tobytes())
+        file.finish()
+
+
+def _first_frame(
+    opened: Mapping[int, Segment], chosen: npt.NDArray[np.void], owners: npt.NDArray[np.int64]
+) -> tuple[tuple[str, ...] | None, int]:
+    """Columns and mini-batch of the first frame; raises OutputInvalid if a later one has others."""
+    framed = np.flatnonzero(chosen["section"] >= 0)
+    if not len(framed):
+        return None, -1
+    keys = np.stack([owners[framed], chosen["section"][framed].astype(np.int64)], axis=1)
+    kinds, firsts = np.unique(keys, axis=0, return_index=True)
+    found: tuple[tuple[str, ...], int] | None = None
+    for at in np.argsort(firsts):
+        number, section = kinds[at].tolist()
+        columns = opened[number].frames[section]
+        mini_batch = int(chosen["mini_batch"][framed[firsts[at]]])
+        if found is None:
+            found = (columns, mini_batch)
+        check_same_columns(*found, columns, mini_batch)
+    assert found is not None
+    return found
+
+
+def check_same_columns(first: tuple[str, ...], first_mini_batch: int, other: tuple[str, ...], mini_batch: int) -> None:
+    """Raise OutputInvalid if two frames cannot stand below one header line."""
+    if first != other:
+        raise OutputInvalid(
+            f"mini-batch {first_mini_batch} returned the columns {', '.join(first)} and mini-batch {mini_batch} the "
+            f"columns {', '.join(other)}, which cannot stand below one header line; return the same columns every time"
+        )
+
+
+def _assemble_rows(
+    opened: Mapping[int, Segment],
+    chosen: npt.NDArray[np.void],
+    owners: npt.NDArray[np.int64],
+    output: OutputSpec,
+    target_file: Path,
+) -> Part | None:
+    runs = _runs(chosen, owners)
+    if not len(runs.offset):
+        return None
+    full = np.flatnonzero(chosen["extent"] > 0)
+    keys = np.stack([owners[full], chosen["section"][full].astype(np.int64)], axis=1)
+    kinds, firsts = np.unique(keys, axis=0, return_index=True)
+    tables = {tuple(kind): opened[kind[0]].section(kind[1]) for kind in kinds.tolist()}
+    in_order = [
+        (tables[tuple(kinds[at].tolist())].schema, int(chosen["mini_batch"][full[firsts[at]]]))
+        for at in np.argsort(firsts)
+    ]
+    schema = unify_returned(in_order)
+    first = in_order[0][1]
+    writer = TableFile(target_file, plain(schema), output)
+    try:
+        for number, section, offset, extent in _rows_of(runs.segment, runs.section, runs.offset, runs.extent):
+            writer.write(tables[number, section].slice(offset, extent))
+        writer.finish()
+    finally:
+        writer.close()
+    return Part(
+        file=target_file.name,
+        size_bytes=writer.file.size_bytes,
+        sha256=writer.file.sha256,
+        row_count=writer.row_count,
+        frame_mini_batch=first,
+        schema=encode_schema(forget_origin(schema, first)),
+    )

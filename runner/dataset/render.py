@@ -1,0 +1,111 @@
+"""Turns what `run` returned into what is spooled, by the output the job asks for: lines, columns, or just a count."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+
+from runner.dataset.columns import Arrays, Batches, Ordered, take_over
+from runner.dataset.returns import IllegalReturn, Kind, settle
+from runner.dataset.text import csv_lines, csv_names, element_lines, frame_lines, header_cells, json_lines, to_frame
+from runner.entity.parallel import OutputSpec
+from runner.errors import OutputInvalid
+
+__all__ = ["IllegalReturn", "Renderer"]
+
+Mode = Literal["count", "text", "rows"]
+
+
+class Renderer:
+    """Renders results for one worker and one output; None as output only counts.
+
+    `finish` raises IllegalReturn, or what the script's own generator raises, to fail the mini-batch, and OutputInvalid
+    to fail the job. It is not safe for several threads.
+    """
+
+    def __init__(self, output: OutputSpec | None) -> None:
+        self.output = output
+        self.mode: Mode = mode_of(output)
+        self.frames: dict[int, tuple[str, ...]] = {}
+        """Columns of the frames rendered since the last segment, by mini-batch; kept where a header line needs them."""
+        self._settings = text_settings(output) if output is not None else {}
+        self._wants_columns = output is not None and (output.frame_header or output.format == "csv")
+        self._kept = frozenset(output.keep_columns) if output is not None else frozenset()
+
+    def finish(self, result: object, mini_batch: int, item_count: int) -> tuple[Any, int, int]:
+        """What to spool for a result, its length, and how many lines or rows that makes."""
+        kind, value = settle(result)
+        length = len(value)
+        if self.mode == "count":
+            return None, length, 0
+        if self.mode == "text":
+            return self._to_text(kind, value, mini_batch), length, length
+        return self._to_rows(kind, value, mini_batch, item_count), length, length
+
+    def _to_text(self, kind: Kind, value: Any, mini_batch: int) -> bytes:
+        assert self.output is not None
+        if self.output.format == "jsonl":
+            return json_lines(kind, value)
+        frame = to_frame(kind, value)
+        if self.output.format == "csv":
+            names = csv_names(kind, value, frame)
+            if frame is not None or len(value):
+                self._note_columns(mini_batch, names)
+            return csv_lines(kind, value, frame, names)
+        if frame is None:
+            return element_lines(kind, value)
+        if self._wants_columns:
+            self._note_columns(mini_batch, header_cells(frame, self._settings))
+        return frame_lines(frame, self._settings)
+
+    def _note_columns(self, mini_batch: int, names: tuple[str, ...]) -> None:
+        if names:
+            self.frames[mini_batch] = names
+
+    def _to_rows(self, kind: Kind, value: Any, mini_batch: int, item_count: int) -> Arrays | Batches | Ordered | None:
+        if not len(value):
+            return None
+        rows = take_over(kind, value)
+        if not self._kept:
+            return rows
+        check_kept(self._kept, rows.names if isinstance(rows, Arrays) else rows.schema.names, mini_batch)
+        items = _items_by_index(value.index, item_count) if kind in ("frame", "series") else None
+        return rows if items is None else Ordered(rows, items)
+
+
+def mode_of(output: OutputSpec | None) -> Mode:
+    """How the loop collects results: text at once, or columns where types or kept columns are joined later."""
+    if output is None:
+        return "count"
+    if output.format in ("parquet", "ipc") or output.keep_columns:
+        return "rows"
+    return "text"
+
+
+def text_settings(output: OutputSpec) -> dict[str, Any]:
+    """The arguments of `to_csv` for the rows of frames."""
+    if output.format == "csv":
+        return {"index": False}
+    return {"sep": " ", "index": False, **output.to_csv}
+
+
+def check_kept(kept: frozenset[str], names: Any, mini_batch: int) -> None:
+    """Raise OutputInvalid if a returned column has the name of a kept one."""
+    for name in names:
+        if name in kept:
+            raise OutputInvalid(
+                f"run() returned a column {name!r} in mini-batch {mini_batch}, and keep_columns keeps one of that "
+                "name; rename it in the script, or take it out of keep_columns"
+            )
+
+
+def _items_by_index(index: Any, item_count: int) -> np.ndarray[Any, np.dtype[np.int64]] | None:
+    """Which item each row belongs to, if the index is a permutation of 0..n-1 other than the identity."""
+    if len(index) != item_count or not isinstance(index.dtype, np.dtype) or index.dtype.kind not in "iu":
+        return None
+    items = np.asarray(index, dtype=np.int64)
+    identity = np.arange(item_count)
+    if np.array_equal(items, identity) or not np.array_equal(np.sort(items), identity):
+        return None
+    return items.copy()
