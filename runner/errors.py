@@ -102,6 +102,9 @@ class ValidationException(InputError):
     """A job, a file or an argument is not valid. Also known as ValidationError."""
 
 
+ValidationError = ValidationException
+
+
 class SpecInvalid(ValidationException):
     """All problems of a job file or object at once."""
 

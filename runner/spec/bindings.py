@@ -1,0 +1,64 @@
+"""`${{inputs.x}}` and its kin: found, checked and substituted."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from runner.spec.findings import Findings, Path, did_you_mean
+
+REFERENCE = re.compile(r"\$\{\{(.*?)\}\}", re.DOTALL)
+_LEGACY = re.compile(r"(?<![{$])\{((?:inputs|outputs)\.\w+)\}(?!\})")
+_KNOWN = re.compile(r"(inputs|outputs)\.(\w+)")
+
+
+def references(text: str) -> list[str]:
+    """What stands between `${{` and `}}`, without white space around it."""
+    return [match.strip() for match in REFERENCE.findall(text)]
+
+
+def reference_to(side: str, text: str) -> str | None:
+    """The name x when `text` is exactly `${{side.x}}`."""
+    match = re.fullmatch(rf"\s*\$\{{\{{\s*{side}\.(\w+)\s*\}}\}}\s*", text)
+    return match[1] if match else None
+
+
+def substitute(text: str, value_of: Callable[[str], str]) -> str:
+    """Put `value_of("inputs.x")` where `${{inputs.x}}` stands."""
+    return REFERENCE.sub(lambda match: value_of(match[1].strip()), text)
+
+
+def modernise(text: str, at: Path, found: Findings) -> str:
+    """Rewrite the old `{inputs.x}` to `${{inputs.x}}`, with a notice; other braces are left alone."""
+    if not _LEGACY.search(text):
+        return text
+    found.notice(at, "uses the old form {inputs.x}; it is read as ${{inputs.x}}")
+    return _LEGACY.sub(r"${{\1}}", text)
+
+
+def check_references(text: str, at: Path, found: Findings, inputs: set[str], outputs: set[str]) -> bool:
+    """Note every binding that is of no known form or names nothing; True when there is none."""
+    good = True
+    for reference in references(text):
+        match = _KNOWN.fullmatch(reference)
+        if match is None:
+            if reference.startswith("parent."):
+                why, remedy = "but a job of its own has no parent", "write the value itself"
+            else:
+                why, remedy = "a binding of no known form", "write ${{inputs.<name>}} or ${{outputs.<name>}}"
+            found.problem(at, f"holds ${{{{{reference}}}}}, {why}", remedy)
+            good = False
+            continue
+        side, name = match[1], match[2]
+        known = inputs if side == "inputs" else outputs
+        if name not in known:
+            what = f"names ${{{{{reference}}}}}, and there is no such {side[:-1]}"
+            found.problem(at, what, name_remedy(side, name, known))
+            good = False
+    return good
+
+
+def name_remedy(side: str, name: str, known: set[str]) -> str:
+    """What to write instead of a name that is not declared."""
+    listed = f"the {side} are {', '.join(sorted(known))}" if known else f"declare it under `{side}:`"
+    return did_you_mean(name, sorted(known), listed)
