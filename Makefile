@@ -54,7 +54,7 @@ clean: ## remove what was built; .venv stays, but is brought up to date by the n
 	$(PIP) install --editable '.[examples]' && touch $@
 
 .venv/.dev: $(SOURCES) | .venv/bin/python
-	$(PIP) install --group dev && $(PIP) install --no-build-isolation --editable '.[polars,examples]' && touch $@
+	$(PIP) install --group dev && $(PIP) --quiet install --no-build-isolation --editable '.[polars,examples]' && touch $@
 
 .venv/.bench: .venv/.dev
 	$(PIP) install --group bench && touch $@
