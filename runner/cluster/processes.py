@@ -1,0 +1,84 @@
+"""Processes of this machine, by /proc: who lives, since when, and who carries a mark in its environment."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+_PR_SET_PDEATHSIG = 1
+
+
+def start_time_of(pid: int) -> int:
+    """Clock ticks from boot to the start of a living process; 0 when there is none (a zombie counts as none)."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0
+    return 0 if fields[0] in "ZX" else int(fields[19])
+
+
+def is_same_process(pid: int, start_time: int) -> bool:
+    """Whether process `pid` still is the one that began at `start_time`."""
+    return pid > 0 and start_time > 0 and start_time_of(pid) == start_time
+
+
+def kill_process(pid: int, start_time: int) -> None:
+    """Send SIGKILL to exactly that process, if it still lives."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except OSError:
+        return
+    try:
+        if is_same_process(pid, start_time):
+            signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+    except OSError:
+        pass
+    finally:
+        os.close(descriptor)
+
+
+def list_marked(name: str, value: str) -> list[tuple[int, int]]:
+    """Pid and start time of the living processes that were started with `name=value` in their environment."""
+    mark = f"{name}={value}".encode()
+    found = []
+    for entry in os.scandir("/proc"):
+        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+            continue
+        try:
+            variables = Path(entry.path, "environ").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if mark in variables and (started := start_time_of(int(entry.name))):
+            found.append((int(entry.name), started))
+    return found
+
+
+def kill_marked(name: str, value: str, within_s: float = 10.0) -> bool:
+    """Kill everything that carries the mark until nothing does; False when something would not go in time."""
+    deadline = time.monotonic() + within_s
+    while marked := list_marked(name, value):
+        for pid, start_time in marked:
+            kill_process(pid, start_time)
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def dying_with(parent: int) -> Callable[[], None]:
+    """What a child runs before exec, so that it gets SIGKILL when the thread that started it ends.
+
+    The library is loaded here and not in the child, which may not take locks between fork and exec.
+    """
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+
+    def ask() -> None:
+        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != parent:
+            os._exit(1)
+
+    return ask
