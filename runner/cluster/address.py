@@ -52,7 +52,7 @@ def probe(address: str) -> None:
         raise ClusterUnavailable(
             address,
             why,
-            "start that cluster or correct the address (RAY_ADDRESS or the configuration); none means an embedded Ray",
+            "start it, or correct the address (RAY_ADDRESS or the configuration); none means an embedded Ray",
         )
 
 

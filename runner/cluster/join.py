@@ -49,9 +49,10 @@ def join_keeper(folder: Path, say: Say) -> KeptRay:
         deadline = time.monotonic() + LIMIT_S
         while time.monotonic() < deadline:
             # The share comes first: once it is held, a keeper whose address still stands cannot begin to end.
-            if share.take(shared=True, within_s=1.0) and turn.take(shared=False, within_s=LIMIT_S):
-                if address := _ready_address(paths, say, deadline):
-                    return KeptRay(address, paths.token, share)
+            if not (share.take(shared=True, within_s=1.0) and turn.take(shared=False, within_s=LIMIT_S)):
+                continue
+            if address := _ready_address(paths, say, deadline):
+                return KeptRay(address, paths.token, share)
         raise _unavailable(paths, f"its last keeper did not end within {LIMIT_S:g} s")
     except BaseException:
         share.release()
@@ -115,7 +116,7 @@ def _await_address(paths: KeeperFolder, has_ended: Callable[[], bool], deadline:
 
 
 def _check_same(paths: KeeperFolder, record: KeeperRecord) -> None:
-    """Workers run the interpreter that the keeper was started with, so another one's job would get the wrong packages."""
+    """Refuse another interpreter than the keeper's: workers run that one, and would find other packages."""
     if os.path.realpath(os.path.dirname(record.python)) != os.path.realpath(os.path.dirname(sys.executable)):
         raise _unavailable(
             paths,

@@ -1,6 +1,6 @@
 """The keeper of an embedded Ray: `python -m runner.cluster.keeper FOLDER`, in a session of its own.
 
-It starts Ray, writes its address, and waits until no driver holds the folder's lock any more; then it ends Ray and goes.
+It starts Ray, writes its address, and waits until no driver holds the folder's lock; then it ends Ray and goes.
 Drivers only hold a lock, so killing any of them takes Ray from nobody and leaves nothing behind. When the keeper itself
 is killed, `ray start` dies with it by PDEATHSIG, Ray's own processes with that, and the next joiner sweeps the rest.
 
@@ -110,7 +110,7 @@ class Keeper:
         return ""
 
     def _wait_until_unused(self) -> None:
-        """Return with the exclusive lock, once no driver holds its share; a driver that comes now waits for a new Ray."""
+        """Return with the exclusive lock, once no driver holds a share; one that comes now waits for a new Ray."""
         assert self._ray is not None
         while not self._asked_to_end and not self._lock.take(shared=False):
             if self._ray.poll() is not None:
@@ -171,7 +171,7 @@ def ray_environment(environment: Mapping[str, str], token: Path, temp_dir: str) 
 
 
 def free_port() -> int:
-    """A port that nobody has now; the Ray client's server cannot be switched off, and its usual port is one per host."""
+    """A port that nobody has now, for the Ray client's server: it cannot be left out, its usual port is one per host."""
     with socket.socket() as probe:
         probe.bind((NODE_ADDRESS, 0))
         port: int = probe.getsockname()[1]

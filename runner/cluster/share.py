@@ -1,4 +1,4 @@
-"""How many workers and instances a machine carries: arithmetic on what is asked and what there is (decisions 18, 20, 21)."""
+"""How many workers and instances a machine carries: arithmetic on what is asked and what there is."""
 
 from __future__ import annotations
 
