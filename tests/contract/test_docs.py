@@ -12,6 +12,7 @@ from runner.cli.main import cli
 from runner.entity.status import TRANSITIONS, JobStatus
 from runner.errors import MEANINGS
 from runner.spec import data_shapes, schema
+from runner.spec.arguments import RUNTIME_ARGUMENTS
 from runner.spec.shapes import Table
 
 ROOT = Path(__file__).parents[2]
@@ -47,6 +48,11 @@ def test_the_keys_of_a_job_are_those_of_the_schema(title: str) -> None:
     expected = [[f"`{name}`", key.says, key.default] for name, key in table.keys.items() if name not in schema.LATER]
     lines = "\n".join(f"| {' | '.join(row)} |" for row in expected)
     assert cells(section(DOCS / "reference" / "job-yaml.md", title)) == expected, f"the rows should be:\n{lines}"
+
+
+def test_the_arguments_that_the_runner_reads_are_all_told() -> None:
+    text = section(DOCS / "reference" / "job-yaml.md", "Program arguments that the runner reads")
+    assert set(re.findall(r"`--(\w+)", text)) == set(RUNTIME_ARGUMENTS)
 
 
 def test_the_moves_between_statuses_are_those_of_the_table() -> None:
