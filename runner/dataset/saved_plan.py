@@ -9,17 +9,17 @@ from __future__ import annotations
 import base64
 import os
 import zlib
-from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 import msgspec
 
 from runner.dataset.listing import shown
 from runner.entity.plan import PLAN_VERSION, Plan, PlanFile, Unit
-from runner.errors import InputChanged, InputUnreadable
+from runner.errors import InputChanged, InputUnreadable, StorageFailed
 
-_BLOCK_BYTES = 1 << 20
+_BLOCK_LINES = 10_000
 
 
 class _Header(msgspec.Struct, kw_only=True):
@@ -33,28 +33,11 @@ class _Header(msgspec.Struct, kw_only=True):
     fingerprint: str
 
 
-class _File(msgspec.Struct, array_like=True, omit_defaults=False):
-    path: str
-    size_bytes: int
-    mtime_ns: int
-    input: int
-    row_count: int
-    rows_per_mini_batch: int
-    nullable: tuple[str, ...]
-
-
-class _Unit(msgspec.Struct, array_like=True):
-    file: int
-    file_count: int
-    first_mini_batch: int
-    mini_batch_count: int
-    first_row: int
-    row_count: int
-
-
 class _Trailer(msgspec.Struct, kw_only=True):
     file_count: int
     unit_count: int
+    units_at: int
+    """Byte at which the units begin."""
     crc32: int
 
 
@@ -64,74 +47,53 @@ def save_plan(plan: Plan, path: str | os.PathLike[str]) -> None:
     partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
         with partial.open("wb") as file:
-            checksum = 0
-            for block in _blocks(_lines(plan)):
-                checksum = zlib.crc32(block, checksum)
-                file.write(block)
-            trailer = _Trailer(file_count=len(plan.files), unit_count=len(plan.units), crc32=checksum)
-            file.write(msgspec.json.encode(trailer) + b"\n")
+            _write(plan, file)
             file.flush()
             os.fsync(file.fileno())
         partial.replace(target)
+        _sync_folder(target.parent)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise StorageFailed(str(path), f"the plan cannot be written: {error.strerror}") from error
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
-    folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
+
+
+def _sync_folder(path: Path) -> None:
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(folder)
     finally:
         os.close(folder)
 
 
-def _lines(plan: Plan) -> Iterator[bytes]:
-    encode = msgspec.json.Encoder().encode
-    yield encode(
-        _Header(
-            version=plan.version,
-            kind=plan.kind,
-            inputs=plan.inputs,
-            files_per_mini_batch=plan.files_per_mini_batch,
-            mini_batch_count=plan.mini_batch_count,
-            item_count=plan.item_count,
-            schema=plan.schema,
-            fingerprint=plan.fingerprint,
-        )
+def _write(plan: Plan, file: BinaryIO) -> None:
+    checksum = 0
+
+    def put(block: bytes) -> int:
+        nonlocal checksum
+        checksum = zlib.crc32(block, checksum)
+        return file.write(block)
+
+    header = _Header(
+        version=plan.version,
+        kind=plan.kind,
+        inputs=plan.inputs,
+        files_per_mini_batch=plan.files_per_mini_batch,
+        mini_batch_count=plan.mini_batch_count,
+        item_count=plan.item_count,
+        schema=plan.schema,
+        fingerprint=plan.fingerprint,
     )
-    for file in plan.files:
-        yield encode(
-            (
-                _path_text(file.path),
-                file.size_bytes,
-                file.mtime_ns,
-                file.input,
-                file.row_count,
-                file.rows_per_mini_batch,
-                file.nullable,
-            )
-        )
-    for unit in plan.units:
-        yield encode(
-            (
-                unit.file,
-                unit.file_count,
-                unit.first_mini_batch,
-                unit.mini_batch_count,
-                unit.first_row,
-                unit.row_count,
-            )
-        )
-
-
-def _blocks(lines: Iterable[bytes]) -> Iterator[bytes]:
-    waiting: list[bytes] = []
-    size = 0
-    for line in lines:
-        waiting.append(line + b"\n")
-        size += len(line)
-        if size >= _BLOCK_BYTES:
-            yield b"".join(waiting)
-            waiting, size = [], 0
-    yield b"".join(waiting)
+    encoder = msgspec.json.Encoder()
+    units_at = put(encoder.encode(header) + b"\n")
+    for start in range(0, len(plan.files), _BLOCK_LINES):
+        units_at += put(encoder.encode_lines([_writable(each) for each in plan.files[start : start + _BLOCK_LINES]]))
+    for start in range(0, len(plan.units), _BLOCK_LINES):
+        put(encoder.encode_lines(plan.units[start : start + _BLOCK_LINES]))
+    counts = _Trailer(file_count=len(plan.files), unit_count=len(plan.units), units_at=units_at, crc32=checksum)
+    file.write(encoder.encode(counts) + b"\n")
 
 
 def load_plan(path: str | os.PathLike[str]) -> Plan:
@@ -151,20 +113,22 @@ def _decode(data: bytes) -> Plan:
     header_end = data.find(b"\n") + 1
     if not header_end or not body_end or data[-1:] != b"\n":
         raise ValueError("it is cut short")
-    header = msgspec.json.decode(memoryview(data)[:header_end], type=_Header)
+    view = memoryview(data)
+    header = msgspec.json.decode(view[:header_end], type=_Header)
     if header.version != PLAN_VERSION:
         raise ValueError(f"version {header.version} is not known to this release")
-    trailer = msgspec.json.decode(memoryview(data)[body_end:], type=_Trailer)
-    if zlib.crc32(memoryview(data)[:body_end]) != trailer.crc32:
+    trailer = msgspec.json.decode(view[body_end:], type=_Trailer)
+    if zlib.crc32(view[:body_end]) != trailer.crc32:
         raise ValueError("its checksum is wrong")
-    lines = data[header_end:body_end].splitlines()
-    if len(lines) != trailer.file_count + trailer.unit_count:
+    files = msgspec.json.Decoder(PlanFile).decode_lines(view[header_end : trailer.units_at])
+    units = msgspec.json.Decoder(Unit).decode_lines(view[trailer.units_at : body_end])
+    if (len(files), len(units)) != (trailer.file_count, trailer.unit_count):
         raise ValueError("its counts are wrong")
     return Plan(
         kind=header.kind,
         inputs=header.inputs,
-        files=tuple(_files(lines[: trailer.file_count])),
-        units=tuple(_units(lines[trailer.file_count :])),
+        files=tuple(_restored(file) for file in files),
+        units=tuple(units),
         files_per_mini_batch=header.files_per_mini_batch,
         mini_batch_count=header.mini_batch_count,
         item_count=header.item_count,
@@ -173,49 +137,23 @@ def _decode(data: bytes) -> Plan:
     )
 
 
-def _files(lines: list[bytes]) -> Iterator[PlanFile]:
-    decode = msgspec.json.Decoder(_File).decode
-    for line in lines:
-        found = decode(line)
-        yield PlanFile(
-            path=_path_of(found.path),
-            size_bytes=found.size_bytes,
-            mtime_ns=found.mtime_ns,
-            input=found.input,
-            row_count=found.row_count,
-            rows_per_mini_batch=found.rows_per_mini_batch,
-            nullable=found.nullable,
-        )
-
-
-def _units(lines: list[bytes]) -> Iterator[Unit]:
-    decode = msgspec.json.Decoder(_Unit).decode
-    for line in lines:
-        found = decode(line)
-        yield Unit(
-            file=found.file,
-            file_count=found.file_count,
-            first_mini_batch=found.first_mini_batch,
-            mini_batch_count=found.mini_batch_count,
-            first_row=found.first_row,
-            row_count=found.row_count,
-        )
-
-
 _RAW = "base64:"
 """Paths are absolute, so none begins like this: what follows are the bytes of a name that is no UTF-8."""
 
 
-def _path_text(path: str) -> str:
+def _writable(file: PlanFile) -> PlanFile:
+    """The file as JSON can hold it."""
     try:
-        path.encode()
+        file.path.encode()
     except UnicodeEncodeError:
-        return _RAW + base64.b64encode(os.fsencode(path)).decode()
-    return path
+        return replace(file, path=_RAW + base64.b64encode(os.fsencode(file.path)).decode())
+    return file
 
 
-def _path_of(text: str) -> str:
-    return os.fsdecode(base64.b64decode(text[len(_RAW) :])) if text.startswith(_RAW) else text
+def _restored(file: PlanFile) -> PlanFile:
+    if file.path.startswith(_RAW):
+        return replace(file, path=os.fsdecode(base64.b64decode(file.path[len(_RAW) :])))
+    return file
 
 
 def check_file(file: PlanFile) -> None:

@@ -145,11 +145,11 @@ def _fingerprint(spec: ParallelSpec, files: Iterable[PlanFile], schema: str) -> 
     """What a resume compares: paths, sizes and times of the input, what is asked of it, and how it is cut."""
     encode = msgspec.json.Encoder().encode
     digest = hashlib.sha256(encode((ALGORITHM_VERSION, spec.mini_batch_size, spec.columns, schema)))
-    roots = [os.path.abspath(split.path) for split in spec.inputs]
+    roots = [os.fsencode(os.path.abspath(split.path)) for split in spec.inputs]
     for split in spec.inputs:
         digest.update(encode((split.name, split.kind)))
     for file in files:
-        for name in (file.path, os.path.relpath(file.path, roots[file.input])):
-            digest.update(os.fsencode(name) + b"\0")
-        digest.update(b"%d %d %d;" % (file.input, file.size_bytes, file.mtime_ns))
+        path = os.fsencode(file.path)
+        below = path[len(roots[file.input]) + 1 :]
+        digest.update(b"%s\0%s\0%d %d %d;" % (path, below, file.input, file.size_bytes, file.mtime_ns))
     return digest.hexdigest()
