@@ -47,6 +47,7 @@ def job_to_wire(job: JobState) -> job_pb2.Job:
         driver_pid=job.driver_pid,
         created_by=job.created_by,
         revision=job.revision,
+        studio_url=job.studio_url,
     )
     if job.error is not None:
         message.error.CopyFrom(job_error_to_wire(job.error))
@@ -78,6 +79,7 @@ def job_from_wire(message: job_pb2.Job) -> JobState:
         progress=progress_from_wire(message.progress),
         outputs=tuple(map(output_from_wire, message.outputs)),
         error=job_error_from_wire(message.error) if message.HasField("error") else None,
+        studio_url=message.studio_url,
         revision=message.revision,
     )
 

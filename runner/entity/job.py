@@ -89,5 +89,7 @@ class JobState:
     progress: Progress = Progress()
     outputs: tuple[OutputState, ...] = ()
     error: JobError | None = None
+    studio_url: str = ""
+    """Where the job can be looked at: its page, else the `file://` URL of its folder."""
     revision: int = 0
     """Grows with every change; the cursor of a watch."""

@@ -48,8 +48,8 @@ def to_row(job: JobState) -> dict[str, object]:
     }
 
 
-def from_row(row: sqlite3.Row) -> JobState:
-    """The job of a row that was selected with COLUMNS."""
+def from_row(row: sqlite3.Row, folders: str) -> JobState:
+    """The job of a row that was selected with COLUMNS; `folders` is the URL that the name is put behind."""
     name, kind, status, run, display, description, experiment, tags, properties, document, *rest = row
     created, started, ended, beat, host, pid, owner, message, progress, outputs, error, revision, _, _ = rest
     return JobState(
@@ -74,5 +74,6 @@ def from_row(row: sqlite3.Row) -> JobState:
         progress=_PROGRESS.decode(progress),
         outputs=_OUTPUTS.decode(outputs),
         error=None if error is None else _ERROR.decode(error),
+        studio_url=f"{folders}/{name}",
         revision=revision,
     )

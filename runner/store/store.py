@@ -44,7 +44,12 @@ class Store:
     def __init__(self, home: Home, *, clock: Callable[[], float] = time.time, busy_s: float = BUSY_S) -> None:
         self.home = home.make()
         self._clock = clock
+        self._folders = home.jobs.as_uri()
         self._database = Database(home.database, busy_s)
+
+    def now(self) -> float:
+        """The time by the clock that heartbeats are told by."""
+        return self._clock()
 
     def close(self) -> None:
         """Close the connection."""
@@ -70,19 +75,29 @@ class Store:
             self._note(key, job.run_number, job.status, job.message)
             if install is not None:
                 install()
-            return from_row(self._find(job.name))
+            return self._job(self._find(job.name))
+
+    def check_free(self, name: str) -> None:
+        """JobExists when the name is taken; `create` has the last word."""
+        if self._database.row("SELECT 1 FROM job WHERE name = ?", (name,)) is not None:
+            raise JobExists(name)
 
     def find_request(self, request_id: str) -> JobState | None:
         """The job that was created by the call with this id."""
         if not request_id:
             return None
         row = self._database.row(f"SELECT {COLUMNS} FROM job WHERE request_id = ?", (request_id,))
-        return None if row is None else from_row(row)
+        return None if row is None else self._job(row)
 
     def get(self, name: str) -> JobState:
         """The job as it is now; its silence is recorded when it is found."""
         row = self._find(name)
-        return self._record_silence(name) if self._is_silent(row) else from_row(row)
+        return self._record_silence(name) if self._is_silent(row) else self._job(row)
+
+    def glance(self, name: str) -> JobState | None:
+        """As `get`, but never writes: None when the job's silence would have to be recorded."""
+        row = self._find(name)
+        return None if self._is_silent(row) else self._job(row)
 
     def list(self, *, limit: int = 50, after: int | None = None, statuses: Iterable[JobStatus] = ()) -> Listed:
         """At most `limit` jobs, newest first, beginning after the key `after`; with `statuses` only those in one."""
@@ -93,7 +108,7 @@ class Store:
         sql = f"SELECT {COLUMNS} FROM job WHERE {' AND '.join(where)} ORDER BY id DESC LIMIT ?"
         rows = self._database.rows(sql, values)
         next_key = int(rows[limit - 1]["id"]) if len(rows) > limit else None
-        return Listed(tuple(map(from_row, rows[:limit])), next_key)
+        return Listed(tuple(map(self._job, rows[:limit])), next_key)
 
     def events(self, name: str) -> tuple[Event, ...]:
         """Every change of status, oldest first, of all runs of the job."""
@@ -139,7 +154,7 @@ class Store:
                 if v is not None
             }
             self._set_status(row, status, message, changes)
-            return from_row(self._find(name))
+            return self._job(self._find(name))
 
     def beat(
         self,
@@ -179,12 +194,17 @@ class Store:
             status = JobStatus(row["status"])
             meant = JobStatus(row["silent_status"]) if status is _S.NOT_RESPONDING else status
             if meant in (_S.CANCEL_REQUESTED, _S.CANCELED):
-                return from_row(row)
+                return self._job(row)
             if meant not in _CANCELABLE:
                 remedy = "its outputs are being published" if meant is _S.FINALIZING else "it has ended"
                 raise JobStatusConflict(name, str(meant), "cancelled", remedy)
             self._set_status(row, _S.CANCEL_REQUESTED, "", {"message": ""})
-            return from_row(self._find(name))
+            return self._job(self._find(name))
+
+    def is_cancel_requested(self, name: str) -> bool:
+        """Whether a cancel was asked for and not answered yet, also while the driver is silent."""
+        row = self._find(name)
+        return str(_S.CANCEL_REQUESTED) in (row["status"], row["silent_status"])
 
     def delete(self, name: str) -> None:
         """Forget a job that has ended, and its events; JobStatusConflict while it has not."""
@@ -230,6 +250,9 @@ class Store:
             raise JobNotFound(name)
         return row
 
+    def _job(self, row: sqlite3.Row) -> JobState:
+        return from_row(row, self._folders)
+
     def _is_silent(self, row: sqlite3.Row) -> bool:
         beat = row["heartbeat_time"]
         return beat is not None and JobStatus(row["status"]) in BEATING and self._clock() - beat > SILENCE_S
@@ -246,7 +269,7 @@ class Store:
             if self._is_silent(row):  # the driver, or another reader, may have been first
                 seconds = self._clock() - row["heartbeat_time"]
                 self._set_status(row, _S.NOT_RESPONDING, f"no sign of life from the driver for {seconds:.0f} s", {})
-            return from_row(self._find(name))
+            return self._job(self._find(name))
 
     def _come_back(self, name: str, row: sqlite3.Row, wanted: JobStatus) -> JobStatus:
         """The status to move from: a silent job returns to where it was unless somebody else ends or restarts it."""

@@ -165,6 +165,7 @@ jobs = st.builds(
     | st.builds(
         JobError, reason=st.just("INIT_FAILED"), message=texts, traceback=texts, exit_code=st.sampled_from([1, 2])
     ),
+    studio_url=texts,
     revision=counts,
 )
 

@@ -41,7 +41,7 @@ JOB_STATUS_CANCELED: JobStatus
 JOB_STATUS_NOT_RESPONDING: JobStatus
 
 class Job(_message.Message):
-    __slots__ = ("name", "spec", "status", "error", "message", "progress", "outputs", "run_number", "create_time", "start_time", "end_time", "heartbeat_time", "host", "driver_pid", "created_by", "revision")
+    __slots__ = ("name", "spec", "status", "error", "message", "progress", "outputs", "run_number", "create_time", "start_time", "end_time", "heartbeat_time", "host", "driver_pid", "created_by", "revision", "studio_url", "has_driver")
     NAME_FIELD_NUMBER: _ClassVar[int]
     SPEC_FIELD_NUMBER: _ClassVar[int]
     STATUS_FIELD_NUMBER: _ClassVar[int]
@@ -58,6 +58,8 @@ class Job(_message.Message):
     DRIVER_PID_FIELD_NUMBER: _ClassVar[int]
     CREATED_BY_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
+    STUDIO_URL_FIELD_NUMBER: _ClassVar[int]
+    HAS_DRIVER_FIELD_NUMBER: _ClassVar[int]
     name: str
     spec: JobSpec
     status: JobStatus
@@ -74,7 +76,9 @@ class Job(_message.Message):
     driver_pid: int
     created_by: str
     revision: int
-    def __init__(self, name: _Optional[str] = ..., spec: _Optional[_Union[JobSpec, _Mapping]] = ..., status: _Optional[_Union[JobStatus, str]] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ..., message: _Optional[str] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., outputs: _Optional[_Iterable[_Union[Output, _Mapping]]] = ..., run_number: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., heartbeat_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., host: _Optional[str] = ..., driver_pid: _Optional[int] = ..., created_by: _Optional[str] = ..., revision: _Optional[int] = ...) -> None: ...
+    studio_url: str
+    has_driver: bool
+    def __init__(self, name: _Optional[str] = ..., spec: _Optional[_Union[JobSpec, _Mapping]] = ..., status: _Optional[_Union[JobStatus, str]] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ..., message: _Optional[str] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., outputs: _Optional[_Iterable[_Union[Output, _Mapping]]] = ..., run_number: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., heartbeat_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., host: _Optional[str] = ..., driver_pid: _Optional[int] = ..., created_by: _Optional[str] = ..., revision: _Optional[int] = ..., studio_url: _Optional[str] = ..., has_driver: bool = ...) -> None: ...
 
 class JobSpec(_message.Message):
     __slots__ = ("type", "document", "display_name", "description", "experiment_name", "tags", "properties")
