@@ -52,9 +52,11 @@ def check_references(text: str, at: Path, found: Findings, inputs: set[str], out
         side, name = match[1], match[2]
         known = inputs if side == "inputs" else outputs
         if name not in known:
+            good = False
+            if not found.is_clean(side, name):
+                continue  # it is declared, only wrongly
             what = f"names ${{{{{reference}}}}}, and there is no such {side[:-1]}"
             found.problem(at, what, name_remedy(side, name, known))
-            good = False
     return good
 
 

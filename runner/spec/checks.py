@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from runner.spec.arguments import FIELD_OF
 from runner.spec.bindings import check_references, references
 from runner.spec.data_shapes import SPLIT_TYPES, is_literal
 from runner.spec.findings import Findings
@@ -34,10 +35,11 @@ def check_sense(document: Mapping[str, Any], base: Path, found: Findings) -> Non
     for name, value in document["environment_variables"].items():
         at = ("environment_variables", name)
         check_references(value, at, found, set(document["inputs"]), set(document["outputs"]))
-    size = effective(document, arguments.read, "mini_batch_size", found)
+    settings = {name: effective(document, arguments.read, name, found) for name in FIELD_OF}
+    size = settings["mini_batch_size"]
     if len(kinds) == 1 and size is not None and mini_batch_size(size, next(iter(kinds))) is None:
         found.problem(("mini_batch_size",), f"is {size!r}, but the input is cut by files", "write a count of files")
-    _check_keys(document, arguments.read, found)
+    _check_keys(document, settings["partition_keys"], found)
     _check_target(document, target, arguments.read, found)
     _check_runner(document, target, kinds, found)
     _check_places(document, base, found)
@@ -87,8 +89,7 @@ def _check_split(document: Mapping[str, Any], found: Findings) -> set[Any]:
     return kinds
 
 
-def _check_keys(document: Mapping[str, Any], read: Mapping[str, Any], found: Findings) -> None:
-    keys = effective(document, read, "partition_keys", found)
+def _check_keys(document: Mapping[str, Any], keys: Any, found: Findings) -> None:
     if not keys:
         return
     at = ("partition_keys",) if "partition_keys" in document else ("task", "program_arguments", "--partition_keys")

@@ -14,8 +14,11 @@ import yaml
 from runner.errors import Problem, SpecInvalid
 from runner.spec.findings import Findings, Path, dotted
 
-_PLAIN = {f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null")}
+_TAG = "tag:yaml.org,2002:"
+_PLAIN = {_TAG + name for name in ("str", "int", "float", "bool", "null")}
 _DEPTH_LIMIT = 100
+_UNREADABLE = object()
+"""Stands for a value that has been complained about and is left out."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -98,7 +101,7 @@ class _Reader:
         values: dict[str, Any] = {}
         own: set[str] = set()
         for key_node, value_node in node.value:
-            if key_node.tag == "tag:yaml.org,2002:merge":
+            if key_node.tag == f"{_TAG}merge":
                 self._merge(value_node, at, values)
                 continue
             key = self._key(key_node, at)
@@ -112,7 +115,9 @@ class _Reader:
                 continue
             own.add(key)
             self.lines[here] = _line(key_node)
-            values[key] = self.value(value_node, here)
+            value = self.value(value_node, here)
+            if value is not _UNREADABLE:
+                values[key] = value
         return values
 
     def _key(self, node: yaml.Node, at: Path) -> str | None:
@@ -139,18 +144,19 @@ class _Reader:
         self.lines.setdefault(at, _line(node))
         if len(at) > _DEPTH_LIMIT:
             raise _unreadable(self.found.file, _line(node), "the values are nested too deeply", "remove the loop")
-        if isinstance(node, yaml.MappingNode):
+        if isinstance(node, yaml.MappingNode) and node.tag == f"{_TAG}map":
             return self.mapping(node, at)
-        if isinstance(node, yaml.SequenceNode):
-            return [self.value(item, (*at, index)) for index, item in enumerate(node.value)]
+        if isinstance(node, yaml.SequenceNode) and node.tag == f"{_TAG}seq":
+            items = [self.value(item, (*at, index)) for index, item in enumerate(node.value)]
+            return [item for item in items if item is not _UNREADABLE]
         if node.tag in _PLAIN:
             try:
                 return self._loader.construct_object(node)
             except (ValueError, yaml.YAMLError):
                 self.found.problem(at, f"is {node.value!r}, which cannot be read", "put it in quotes")
-                return None
-        if node.tag == "tag:yaml.org,2002:timestamp":
+                return _UNREADABLE
+        if node.tag == f"{_TAG}timestamp":
             self.found.problem(at, f"is a bare date ({node.value})", f'put it in quotes: "{node.value}"')
         else:
             self.found.problem(at, f"has the tag {node.tag}", f"write {dotted(at)} as plain text, number or true/false")
-        return None
+        return _UNREADABLE

@@ -188,8 +188,8 @@ class MapOf:
                 found.problem(here, "is not a name that can be used here", "use letters, digits and underscores")
             elif item is None and not self.nullable:
                 found.problem(here, "is null", "write a value, or leave the key out")
-            else:
-                result[name] = self.item(item, here, found)
+            elif (shaped := self.item(item, here, found)) is not None:
+                result[name] = shaped
         return result
 
 
