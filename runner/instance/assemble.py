@@ -1,0 +1,125 @@
+"""Makes parts and reports of finished pieces, in a thread of its own, so that nobody who watches workers waits."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from runner.dataset.parts import assemble
+from runner.dataset.spool import RECORD
+from runner.dispatch._ledger import DONE
+from runner.entity.lease import Failure, Report, Tally
+from runner.entity.parallel import OutputSpec
+from runner.instance.tenure import Piece, Tenure, failure_tally
+from runner.worker.open_lease import segment_path
+
+FAILED = 1
+"""In a record's flags: the mini-batch was set aside."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A piece that is final, with its failures by mini-batch number."""
+
+    tenure: Tenure
+    piece: Piece
+    failures: tuple[Failure, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Assembled:
+    """What came of an order: a report, or the error that kept it from being made."""
+
+    order: Order
+    report: Report | None
+    error: BaseException | None
+
+
+class Assembler:
+    """Takes orders, gives `Assembled` to `done` from its thread."""
+
+    def __init__(
+        self, instance: int, output: OutputSpec | None, staging: str | None, done: Callable[[Assembled], None]
+    ) -> None:
+        self._instance, self._output = instance, output
+        self._staging = Path(staging) if staging else None
+        self._done = done
+        self._orders: queue.SimpleQueue[Order | None] = queue.SimpleQueue()
+        self._is_closed = False
+        self._thread = threading.Thread(target=self._work, name=f"assembler-{instance}", daemon=True)
+        self._thread.start()
+
+    def put(self, order: Order) -> None:
+        """Have a piece assembled."""
+        self._orders.put(order)
+
+    def close(self) -> None:
+        """End after the order at hand."""
+        self._is_closed = True
+        self._orders.put(None)
+        self._thread.join()
+
+    def _work(self) -> None:
+        while (order := self._orders.get()) is not None and not self._is_closed:
+            try:
+                self._done(Assembled(order, self._assemble(order), None))
+            except BaseException as error:  # noqa: BLE001 - told to the driver by the supervisor
+                self._done(Assembled(order, None, error))
+
+    def _assemble(self, order: Order) -> Report:
+        piece, lease = order.piece, order.tenure.lease
+        words = order.tenure.ledger.words(piece.first, piece.end)
+        numbers = np.where((words & 7) == DONE, words >> 32, 0).astype(np.int64)
+        segments = {n: Path(segment_path(order.tenure.spool, n)) for n in np.unique(numbers).tolist() if n}
+        target = None
+        if self._staging is not None:
+            # The name holds everything that tells copies of one range apart, so no two writers ever share a file.
+            copy = f"{lease.epoch}.{lease.lending}.{self._instance}"
+            target = self._staging / f"{piece.first:012d}-{piece.end:012d}.{copy}.part"
+        assembly = assemble(segments, piece.first, numbers, self._output, target)
+        records = np.concatenate([assembly.records, failed_records(order.failures)])
+        records.sort(order="mini_batch")
+        return Report(
+            instance=self._instance,
+            first=piece.first,
+            end=piece.end,
+            epoch=lease.epoch,
+            lending=lease.lending,
+            part=assembly.part,
+            tally=tally_of(assembly.records, order.failures),
+            failures=order.failures,
+            records=records.tobytes(),
+            elapsed_s=time.monotonic() - order.tenure.lent_at,
+        )
+
+
+def failed_records(failures: tuple[Failure, ...]) -> npt.NDArray[np.void]:
+    """One record for each mini-batch that was set aside, so that reports have all of them."""
+    records = np.zeros(len(failures), RECORD)
+    for record, failure in zip(records, failures, strict=True):
+        record["mini_batch"] = failure.mini_batch
+        record["item_count"] = failure.item_count
+        record["start_ns"] = int(failure.time * 1e9)
+        record["attempt"] = min(failure.attempts - 1, np.iinfo(np.int32).max)
+        record["slot"] = -1
+        record["flags"] = FAILED
+    return records
+
+
+def tally_of(records: npt.NDArray[np.void], failures: tuple[Failure, ...]) -> Tally:
+    """Exact counts of a piece."""
+    items = int(records["item_count"].sum())
+    done = Tally(
+        mini_batch_count=len(records),
+        item_count=items,
+        failed_item_count=items - int(records["succeeded"].sum()),
+        row_count=int(records["row_count"].sum()),
+    )
+    return sum(map(failure_tally, failures), done)
