@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from runner.dataset.columns import Arrays, Batches, Ordered, take_over
+from runner.dataset.columns import Arrays, Batches, Ordered, check_parquet, take_over
 from runner.dataset.returns import IllegalReturn, Kind, settle
 from runner.dataset.text import csv_lines, csv_names, element_lines, frame_lines, header_cells, json_lines, to_frame
 from runner.entity.parallel import OutputSpec
@@ -31,6 +31,8 @@ class Renderer:
         """Columns of the frames rendered since the last segment, by mini-batch; kept where a header line needs them."""
         self._settings = text_settings(output) if output is not None else {}
         self._wants_columns = output is not None and (output.frame_header or output.format == "csv")
+        self._is_parquet = output is not None and output.format == "parquet"
+        self._last_header: tuple[Any, Any, tuple[str, ...]] = (None, None, ())
         self._kept = frozenset(output.keep_columns) if output is not None else frozenset()
 
     def finish(self, result: object, mini_batch: int, item_count: int) -> tuple[Any, int, int]:
@@ -56,8 +58,16 @@ class Renderer:
         if frame is None:
             return element_lines(kind, value)
         if self._wants_columns:
-            self._note_columns(mini_batch, header_cells(frame, self._settings))
+            self._note_columns(mini_batch, self._header_cells(frame))
         return frame_lines(frame, self._settings)
+
+    def _header_cells(self, frame: Any) -> tuple[str, ...]:
+        """Asking pandas costs as much as rendering a hundred rows, so the last answer is kept."""
+        labels, names, cells = self._last_header
+        if labels is None or names != frame.index.names or not frame.columns.identical(labels):
+            cells = header_cells(frame, self._settings)
+            self._last_header = (frame.columns, frame.index.names, cells)
+        return cells
 
     def _note_columns(self, mini_batch: int, names: tuple[str, ...]) -> None:
         if names:
@@ -67,6 +77,8 @@ class Renderer:
         if not len(value):
             return None
         rows = take_over(kind, value)
+        if self._is_parquet and isinstance(rows, Batches):
+            check_parquet(rows.schema)
         if not self._kept:
             return rows
         check_kept(self._kept, rows.names if isinstance(rows, Arrays) else rows.schema.names, mini_batch)

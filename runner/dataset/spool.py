@@ -37,8 +37,9 @@ import pyarrow as pa
 
 from runner.dataset.gather import Gathered, gather
 from runner.dataset.render import Mode, Renderer
+from runner.dataset.storage import telling
 from runner.dataset.text import csv_lines, table_json_lines
-from runner.errors import Defect, StorageFailed
+from runner.errors import Defect
 
 MAGIC = b"runnerSG"
 VERSION = 1
@@ -101,7 +102,7 @@ def write_segment(path: str | Path, taken: Taken, renderer: Renderer) -> int:
         entries[name] = taken.records[name]
     entries["section"] = -1
     try:
-        with pa.OSFile(str(path), "wb") as file:
+        with telling(path, "the segment cannot be written"), pa.OSFile(str(path), "wb") as file:
             if renderer.mode == "rows":
                 gathered = gather(taken.records, taken.outputs, taken.kept, renderer)
                 if renderer.output is not None and renderer.output.format in ("csv", "jsonl"):
@@ -112,8 +113,6 @@ def write_segment(path: str | Path, taken: Taken, renderer: Renderer) -> int:
                 frames = _number_frames(entries, renderer)
                 return _write_text(file, entries, taken.outputs, frames)
             return _finish(file, _begin(file, "count"), entries, [], [])
-    except OSError as error:
-        raise StorageFailed(str(path), f"the segment cannot be written: {error.strerror or error}") from error
     finally:
         renderer.frames.clear()
 
@@ -210,14 +209,11 @@ class Segment:
     @staticmethod
     def open(path: str | Path) -> Segment:
         """Open a segment; raises StorageFailed if it cannot be read, Defect if it is torn or of another kind."""
-        try:
-            with open(path, "rb") as file:
-                size = os.fstat(file.fileno()).st_size
-                if size < HEADER.itemsize + FOOTER.itemsize:
-                    raise Defect(f"segment {path} is torn: it has {size} bytes")
-                mapped = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
-        except OSError as error:
-            raise StorageFailed(str(path), f"the segment cannot be read: {error.strerror or error}") from error
+        with telling(path, "the segment cannot be read"), open(path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if size < HEADER.itemsize + FOOTER.itemsize:
+                raise Defect(f"segment {path} is torn: it has {size} bytes")
+            mapped = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
         return _parse(Path(path), pa.py_buffer(mapped), size)
 
     @property

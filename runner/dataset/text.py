@@ -41,8 +41,9 @@ def array_lines(array: npt.NDArray[Any]) -> bytes:
     """The lines of a one-dimensional array; of more dimensions, one sub-array an element."""
     if not len(array):
         return b""
-    # Integers and booleans print alike as Python objects, which is the quicker way. Floats do not.
-    return lines_of(array.tolist() if array.ndim == 1 and array.dtype.kind in "biu" else array)
+    # These print alike as Python objects, which is the quicker way. Shorter floats do not: 0.1 would gain digits.
+    is_alike = array.dtype.kind in "biu" or array.dtype == np.float64
+    return lines_of(array.tolist() if array.ndim == 1 and is_alike else array)
 
 
 def series_lines(series: Any) -> bytes:
@@ -118,7 +119,8 @@ def csv_lines(kind: Kind, result: Any, frame: Any | None, names: Sequence[str]) 
     writer = csv.writer(out, lineterminator="\n")
     with np.printoptions(threshold=_FULL):
         if names != ("value",) or (kind == "list" and result and isinstance(result[0], dict)):
-            writer.writerows([item.get(key) for key in dict_keys(result)] for item in result)
+            keys = dict_keys(result)
+            writer.writerows([item.get(key) for key in keys] for item in result)
         else:
             values = result.to_pylist() if kind == "column" else result
             writer.writerows((value,) for value in values)
@@ -143,10 +145,15 @@ _json = msgspec.json.Encoder(enc_hook=_to_json)
 
 def json_lines(kind: Kind, result: Any) -> bytes:
     """One JSON object a line: rows of frames by column name, dicts as they are, anything else as `value`."""
-    if kind in ("frame", "table") or (kind == "array" and has_rows_of_columns(result)):
-        return table_json_lines(
-            result if kind == "table" else pa.Table.from_pandas(to_frame(kind, result), preserve_index=False)
-        )
+    frame = None if kind == "table" else to_frame(kind, result)
+    if frame is not None:
+        try:
+            result = pa.Table.from_pandas(frame, preserve_index=False)
+        except pa.ArrowException:
+            # A column of several types, which JSON has no quarrel with.
+            return _json.encode_lines(frame.to_dict("records"))
+    if isinstance(result, pa.Table):
+        return table_json_lines(result)
     values = result.to_pylist() if kind == "column" else list(result)
     return _json.encode_lines([item if isinstance(item, dict) else {"value": item} for item in values])
 
