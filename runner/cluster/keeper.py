@@ -171,7 +171,7 @@ def ray_environment(environment: Mapping[str, str], token: Path, temp_dir: str) 
 
 
 def free_port() -> int:
-    """A port that nobody has now, for the Ray client's server: it cannot be left out, its usual port is one per host."""
+    """A free port for the Ray client's server, which cannot be left out and whose usual port is one per host."""
     with socket.socket() as probe:
         probe.bind((NODE_ADDRESS, 0))
         port: int = probe.getsockname()[1]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import socket
-import threading
 
 from runner.cluster.base import Emit, Placement, Say
 from runner.cluster.machine import count_cores, list_gpus
+from runner.cluster.outlet import Outlet
 from runner.cluster.share import cap_instances, gpu_count_of, worker_count_of
-from runner.entity.lease import InstanceConfig, InstanceEvent, Lease
+from runner.entity.lease import InstanceConfig, Lease
 from runner.entity.parallel import ParallelSpec
 from runner.errors import ClusterTooSmall
 from runner.instance.instance import Instance
@@ -67,10 +67,8 @@ class LocalHandle:
 
     def __init__(self, config: InstanceConfig, emit: Emit) -> None:
         self._number = config.instance
-        self._forward = emit
-        self._lock = threading.RLock()
-        self._silent = False
-        self._instance = Instance(config, self._emit)
+        self._outlet = Outlet(emit)
+        self._instance = Instance(config, self._outlet.pass_on)
         self._instance.start()
 
     @property
@@ -90,17 +88,11 @@ class LocalHandle:
         self._instance.close(run_shutdown, grace_s)
 
     def kill(self) -> None:
-        with self._lock:
-            self._silent = True
+        self._outlet.shut()
         self._instance.kill()
 
     def touch(self) -> None:
         self._instance.touch()
-
-    def _emit(self, event: InstanceEvent) -> None:
-        with self._lock:  # so that no event is under way when `kill` returns
-            if not self._silent:
-                self._forward(event)
 
 
 def _deal(gpus: tuple[str, ...], instance: int, share: int) -> tuple[str, ...]:

@@ -1,0 +1,274 @@
+"""Instances as Ray actors, on a configured cluster or on the embedded Ray of this RUNNER_HOME.
+
+Connecting begins when the cluster is made, so that it overlaps with planning; whoever needs it first waits for it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+import runner
+from runner.cluster.address import answers
+from runner.cluster.base import Emit, Placement, Say
+from runner.cluster.connect import Connection
+from runner.cluster.handle import RayHandle
+from runner.cluster.join import KeptRay, join_keeper
+from runner.cluster.letters import Probe, Start
+from runner.cluster.link import ActorLink
+from runner.cluster.outlet import Outlet
+from runner.cluster.parcel import pack_folder, sweep_probes, write_probe
+from runner.cluster.place import NodeFacts, place_on_machine, place_on_nodes
+from runner.entity.lease import InstanceConfig
+from runner.entity.parallel import ParallelSpec
+from runner.errors import ClusterUnavailable, StorageFailed
+
+_LOOK_S = 60.0
+
+
+class RayCluster:
+    """A Ray cluster. `address` names a configured one; without it the embedded Ray is joined, or started."""
+
+    def __init__(self, emit: Emit, home_ray: Path, address: str | None, say: Say) -> None:
+        self._emit = emit
+        self._home_ray = home_ray
+        self._address = address
+        self._say = say
+        self._environment = dict(os.environ)  # before anything of Ray's is put there
+        self._kept: KeptRay | None = None
+        self._handles: list[RayHandle] = []
+        self._probed: set[Path] = set()
+        self._code: dict[str, bytes] = {}
+        self._lock = threading.Lock()
+        self._is_closed = False
+        self._connection: Future[Connection] = self._connect_soon()
+
+    def place(self, spec: ParallelSpec, say: Say) -> tuple[Placement, ...]:
+        """Choose nodes; what no node could ever carry, and a node without this version of runner, is refused."""
+        ray = self._connection.result().ray
+        nodes = self._look_at_nodes(ray)
+        if self._address is None:
+            return place_on_machine(spec, nodes[0], say)
+        placements = place_on_nodes(spec, nodes)
+        check_versions(ray, self._address, placements)
+        return placements
+
+    def start(self, config: InstanceConfig, placement: Placement) -> RayHandle:
+        """Ask for an actor and return; it may wait for room, which is said, and can be killed while it waits."""
+        connection = self._live_connection()
+        if self._address is not None:
+            placement = self._moved_from_a_dead_node(connection.ray, placement)
+        logs_probe = self._write_probe(config.logs)
+        staging_probe = self._write_probe(config.staging) if config.staging else None
+        start = Start(
+            config=config,
+            logs_probe=logs_probe,
+            staging_probe=staging_probe,
+            cpu_count=placement.cpu_count,
+            environment=self._environment if self._address is None else None,
+        )
+        handle = RayHandle(
+            ActorLink(connection.ray, start, placement, is_pinned=self._address is not None),
+            config,
+            placement,
+            Outlet(self._emit),
+            is_reachable=lambda: not answers(connection.address),
+            pack_code=lambda: self._pack_code(config),
+            say_waiting=lambda: self._say(waiting_line(connection.ray, placement)),
+            on_begun=lambda: _remove(logs_probe, staging_probe),
+        )
+        self._handles.append(handle)
+        return handle
+
+    def close(self) -> None:
+        """Kill what still lives, disconnect, and let the embedded Ray go."""
+        with self._lock:
+            if self._is_closed:
+                return
+            self._is_closed = True
+        kills = [threading.Thread(target=handle.kill) for handle in self._handles]
+        for kill in kills:
+            kill.start()
+        for kill in kills:
+            kill.join()
+        for folder in self._probed:
+            sweep_probes(folder)
+        self._disconnect()
+
+    def _connect_soon(self) -> Future[Connection]:
+        future: Future[Connection] = Future()
+
+        def connect() -> None:
+            try:
+                future.set_result(self._connect())
+            except BaseException as error:  # noqa: BLE001 - raised again where the connection is first needed
+                future.set_exception(error)
+
+        threading.Thread(target=connect, name="connect", daemon=True).start()
+        return future
+
+    def _connect(self) -> Connection:
+        if self._address is not None:
+            return Connection(self._address)
+        kept = self._kept = join_keeper(self._home_ray, self._say)
+        try:
+            return Connection(kept.address, token_path=str(kept.token_path))
+        except BaseException:
+            kept.release()
+            raise
+
+    def _disconnect(self) -> None:
+        with contextlib.suppress(Exception):
+            self._connection.result().close()
+        if self._kept is not None:
+            self._kept.release()
+
+    def _live_connection(self) -> Connection:
+        """The connection; made anew when the embedded Ray was lost, for another is started then."""
+        connection = self._connection.result()
+        if not (why := answers(connection.address)):
+            return connection
+        if self._address is not None:
+            raise ClusterUnavailable(self._address, f"it is gone ({why})", "resume the job when it is back")
+        self._say("the embedded Ray is gone")
+        for handle in self._handles:
+            handle.lose("the Ray it ran on is gone")
+        self._handles.clear()
+        self._disconnect()
+        self._connection = self._connect_soon()
+        return self._connection.result()
+
+    def _look_at_nodes(self, ray: Any) -> list[NodeFacts]:
+        """The living nodes; a name that two of them share is told with the address."""
+        living = [node for node in ray.nodes() if node["Alive"]]
+        names = [node["NodeManagerHostname"] for node in living]
+        free = _free_cpus(ray)
+        return [
+            NodeFacts(
+                node=node["NodeID"],
+                host=name if names.count(name) == 1 else f"{name} ({node['NodeManagerAddress']})",
+                cpu_count=int(node["Resources"].get("CPU", 0)),
+                gpu_count=float(node["Resources"].get("GPU", 0)),
+                free_cpu_count=free.get(node["NodeID"], 0.0),
+            )
+            for node, name in zip(living, names, strict=True)
+        ]
+
+    def _moved_from_a_dead_node(self, ray: Any, placement: Placement) -> Placement:
+        """The placement, or one on a living node without an instance where its own node is gone."""
+        nodes = {node.node: node for node in self._look_at_nodes(ray)}
+        if placement.node in nodes:
+            return placement
+        taken = {handle.node for handle in self._handles if not handle.has_ended}
+        free = [
+            node
+            for node in nodes.values()
+            if node.node not in taken
+            and node.cpu_count >= placement.cpu_count
+            and node.gpu_count >= placement.gpu_count
+        ]
+        if not free:
+            return placement  # Ray will say that the node is gone
+        new = max(free, key=lambda node: node.free_cpu_count)
+        check_versions(ray, self._address or "", (moved := replace(placement, node=new.node, host=new.host),))
+        return moved
+
+    def _write_probe(self, folder: str) -> Probe:
+        """A file by which the actor tells whether it sees the folder; what a killed driver left there is removed."""
+        path = Path(folder)
+        if path not in self._probed:
+            self._probed.add(path)
+            sweep_probes(path)
+        try:
+            return write_probe(path)
+        except OSError as error:
+            raise StorageFailed(folder, error.strerror or str(error)) from error
+
+    def _pack_code(self, config: InstanceConfig) -> bytes:
+        """The code folder for an actor that cannot see it; packed once."""
+        code = msgspec.json.decode(config.spec_json, type=ParallelSpec).code
+        if code is None:
+            return b""
+        with self._lock:
+            if code not in self._code:
+                self._code[code] = pack_folder(Path(code))
+            return self._code[code]
+
+
+def _remove(*probes: Probe | None) -> None:
+    for probe in probes:
+        if probe is not None:
+            Path(probe.path).unlink(missing_ok=True)
+
+
+def waiting_line(ray: Any, placement: Placement) -> str:
+    """What an actor that does not start waits for."""
+    wants = f"{placement.cpu_count} CPU{'s' * (placement.cpu_count != 1)}"
+    if placement.gpu_count:
+        wants += f" and {placement.gpu_count:g} GPU{'s' * (placement.gpu_count != 1)}"
+    free, have = ray.available_resources().get("CPU", 0.0), ray.cluster_resources().get("CPU", 0.0)
+    return f"waiting for {wants} on Ray: {free:g} of {have:g} CPUs are free (instance {placement.instance})"
+
+
+def check_versions(ray: Any, address: str, placements: tuple[Placement, ...]) -> None:
+    """Refuse nodes that do not have this very version of runner, each by name."""
+    strategy = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
+    ask = ray.remote(num_cpus=0, max_retries=0)(_make_question())
+    answers_by_host = {
+        placement.host: ask.options(scheduling_strategy=strategy(placement.node, soft=False)).remote()
+        for placement in placements
+    }
+    deadline = time.monotonic() + _LOOK_S
+    wrong = []
+    for host, answer in answers_by_host.items():
+        try:
+            found = json.loads(ray.get(answer, timeout=max(0.1, deadline - time.monotonic())))
+        except ray.exceptions.RayError as error:
+            wrong.append(f"{host} does not answer ({type(error).__name__})")
+            continue
+        if found["version"] != runner.__version__:
+            wrong.append(f"{host} has {found['version'] or 'no runner'} for {found['python']}")
+    if wrong:
+        raise ClusterUnavailable(
+            address,
+            f"every node needs runner {runner.__version__}, but {'; '.join(wrong)}",
+            f"install runner {runner.__version__} for the Python that Ray runs there",
+        )
+
+
+def _make_question() -> Callable[[], str]:
+    """A function that Ray sends by its code, because on a node without runner it could not be imported."""
+
+    def tell_version() -> str:
+        import json
+        import sys
+
+        try:
+            import runner
+
+            version = runner.__version__
+        except ImportError:
+            version = ""
+        return json.dumps({"version": version, "python": sys.executable})
+
+    tell_version.__module__ = "__main__"
+    return tell_version
+
+
+def _free_cpus(ray: Any) -> dict[str, float]:
+    """Free cores by node id, for a better choice only: empty where this Ray does not say."""
+    try:
+        by_node = ray._private.state.available_resources_per_node()
+        return {str(node): float(resources.get("CPU", 0.0)) for node, resources in by_node.items()}
+    except (AttributeError, TypeError, ray.exceptions.RayError):
+        return {}
