@@ -19,6 +19,7 @@
     ├── RunError                the job ran and failed, by the rules of its own file
     │   ├── ThresholdExceeded, NothingSucceeded, InitFailed, ShutdownFailed
     │   ├── NoProgress, NoFirstTask, OutputInvalid
+    │   └── JobException            a job that was followed to its end has failed
     ├── Defect                  our own mistake
     └── Told                    any of these, as another process told it: by reason and text
 
@@ -354,6 +355,16 @@ class OutputInvalid(RunError):
     says = "{what}"
 
 
+class JobException(RunError):
+    """A job that was followed to its end has failed; `error` is what the job says of it, as JSON."""
+
+    reason = "JOB_FAILED"
+    facts = ("name", "error")
+    says = "Exception : \n {error}"
+    name: str
+    error: str
+
+
 @dataclass(frozen=True, slots=True)
 class Meaning:
     """What a reason is on the wire (the name of a gRPC status code) and at the shell."""
@@ -395,6 +406,7 @@ MEANINGS: dict[str, Meaning] = {
     "NO_PROGRESS": Meaning("ABORTED", 1),
     "NO_FIRST_TASK": Meaning("ABORTED", 1),
     "OUTPUT_INVALID": Meaning("ABORTED", 1),
+    "JOB_FAILED": Meaning("ABORTED", 1),
     "INTERNAL": Meaning("INTERNAL", 1),
 }
 """Reason to meaning; a contract test demands that every class has exactly one row."""

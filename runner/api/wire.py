@@ -198,6 +198,13 @@ def parse_name(resource: str, collection: str) -> tuple[str, str]:
     return parts[1], parts[3]
 
 
+def parse_log_name(resource: str) -> tuple[str, str]:
+    """Job and log file in `jobs/{job}/logs/{log}`; no file in `jobs/{job}`."""
+    if resource.count("/") == 1:
+        return parse_job_name(resource), ""
+    return parse_name(resource, "logs")
+
+
 def time_to_wire(seconds: float | None) -> Timestamp | None:
     """Seconds since 1970, to the microsecond: what a float of this size can hold."""
     if seconds is None:

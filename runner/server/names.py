@@ -15,8 +15,8 @@ _NOUNS = (
     "acorn anchor apple arrow badger barley basin beacon bean berry birch bridge brook canyon cedar cliff clover cloud "
     "comet coral creek crow daisy delta dune eagle ember falcon feather fern field finch fjord forest fox garden glade "
     "grove harbour hare hazel heron hill island ivy jay kettle lake lantern larch leaf lily lion maple marsh meadow "
-    "moon moss oak olive orchard otter owl path pear pebble pine plum pond poppy quarry quill raven reed ridge river robin "
-    "rock sail sparrow spring star stone stream swan thistle tide tree valley violet wave willow wind wren"
+    "moon moss oak olive orchard otter owl path pear pebble pine plum pond poppy quarry quill raven reed ridge river "
+    "robin rock sail sparrow spring star stone stream swan thistle tide tree valley violet wave willow wind wren"
 )
 
 

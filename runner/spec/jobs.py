@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, ClassVar
 
+from runner.entity.job import Event, JobError, JobState
 from runner.entity.status import JobStatus
 from runner.spec.document import write_yaml
 from runner.spec.dump import dump_document
@@ -27,6 +28,9 @@ class Submitted:
     creation_context: SystemData | None = None
     log_files: dict[str, str] | None = None
     studio_url: str | None = None
+    state: JobState | None = None
+    """All that was known of the job when it was asked for; it does not change by itself."""
+    events: tuple[Event, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +94,21 @@ class Job(ABC):
     @property
     def studio_url(self) -> str | None:
         return self._submitted.studio_url
+
+    @property
+    def events(self) -> tuple[Event, ...]:
+        """Every change of status, oldest first."""
+        return self._submitted.events
+
+    @property
+    def error(self) -> JobError | None:
+        """Why the job failed."""
+        return self._submitted.state.error if self._submitted.state else None
+
+    @property
+    def origin(self) -> Origin | None:
+        """The file that the job was read from."""
+        return self._origin
 
     @property
     def base_path(self) -> Path:
@@ -213,6 +232,28 @@ class ParallelJob(Job):
         self.is_deterministic = is_deterministic
         self.version = version
         self.runner = dict(runner or {})
+
+    @property
+    def item_count(self) -> int | None:
+        """How many items there are, once they are planned."""
+        return self._submitted.state.progress.item_count if self._submitted.state else None
+
+    @property
+    def failed_item_count(self) -> int | None:
+        return self._submitted.state.progress.failed_item_count if self._submitted.state else None
+
+    @property
+    def mini_batch_count(self) -> int | None:
+        """How many mini-batches there are, once they are planned."""
+        return self._submitted.state.progress.mini_batch_count if self._submitted.state else None
+
+    @property
+    def done_mini_batch_count(self) -> int | None:
+        return self._submitted.state.progress.done_mini_batch_count if self._submitted.state else None
+
+    @property
+    def failed_mini_batch_count(self) -> int | None:
+        return self._submitted.state.progress.failed_mini_batch_count if self._submitted.state else None
 
     def to_document(self) -> dict[str, Any]:
         written = self.written()

@@ -39,6 +39,7 @@ class ErrorReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ERROR_REASON_NO_PROGRESS: _ClassVar[ErrorReason]
     ERROR_REASON_NO_FIRST_TASK: _ClassVar[ErrorReason]
     ERROR_REASON_OUTPUT_INVALID: _ClassVar[ErrorReason]
+    ERROR_REASON_JOB_FAILED: _ClassVar[ErrorReason]
     ERROR_REASON_INTERNAL: _ClassVar[ErrorReason]
 ERROR_REASON_UNSPECIFIED: ErrorReason
 ERROR_REASON_SPEC_INVALID: ErrorReason
@@ -73,4 +74,5 @@ ERROR_REASON_SHUTDOWN_FAILED: ErrorReason
 ERROR_REASON_NO_PROGRESS: ErrorReason
 ERROR_REASON_NO_FIRST_TASK: ErrorReason
 ERROR_REASON_OUTPUT_INVALID: ErrorReason
+ERROR_REASON_JOB_FAILED: ErrorReason
 ERROR_REASON_INTERNAL: ErrorReason

@@ -1,0 +1,122 @@
+"""The gRPC server around JobService: where it listens, who may call, how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import signal
+from collections.abc import Callable
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from runner.errors import ArgumentInvalid
+from runner.server.guard import Guard
+from runner.server.hub import Hub
+from runner.server.jobs import Jobs
+from runner.server.service import DESCRIPTOR, JobService, handlers
+from runner.store.home import Home
+from runner.store.store import Store
+
+GRACE_S = 2.0
+WATCHER_LIMIT = 2000
+_OPTIONS = (
+    ("grpc.so_reuseport", 0),  # a port that is taken is refused, not shared
+    ("grpc.max_receive_message_length", 16 * 1024 * 1024),
+    ("grpc.max_concurrent_streams", 10_000),
+)
+
+
+def check_listen(listen: str) -> str:
+    """The address as gRPC takes it. ArgumentInvalid unless it is HOST:PORT on the loopback interface."""
+    host, colon, port = listen.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not colon or not host or not port.isdecimal() or int(port) > 65535:
+        raise ArgumentInvalid(
+            "--listen", f"{listen!r} is no address; write HOST:PORT, such as 127.0.0.1:0 for a free port"
+        )
+    try:
+        local = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        local = False
+    if not local:
+        what = f"{host} is beyond this machine, and the service runs whatever commands a job says"
+        raise ArgumentInvalid("--listen", f"{what}; listen on 127.0.0.1 or [::1], and reach it through ssh")
+    host = "127.0.0.1" if host == "localhost" else host
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+class Server:
+    """Serves the jobs of one home; lives in one event loop. Drivers that it starts outlive it."""
+
+    def __init__(
+        self,
+        home: Home,
+        launch: Callable[[str], None],
+        listen: str = "127.0.0.1:0",
+        *,
+        watcher_limit: int = WATCHER_LIMIT,
+        heartbeat_s: float = 15.0,
+    ) -> None:
+        self._listen = check_listen(listen)
+        self._home, self._launch = home, launch
+        self._watcher_limit, self._heartbeat_s = watcher_limit, heartbeat_s
+        self.address = ""
+
+    async def start(self) -> str:
+        """Listen, and return the address with the port that was chosen."""
+        self._jobs = Jobs(self._home, self._launch)
+        self._reader = Store(self._home)
+        hub = Hub(self._reader, self._jobs.store, limit=self._watcher_limit, heartbeat_s=self._heartbeat_s)
+        self._service = JobService(self._jobs, self._reader, hub)
+        guard = Guard(self._home.token(), self._listen)
+        self._server = grpc.aio.server(interceptors=[guard], options=_OPTIONS)
+        self._health = health.aio.HealthServicer()
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        names = (DESCRIPTOR.full_name, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(names, self._server)
+        self._server.add_generic_rpc_handlers((handlers(self._service),))
+        try:
+            port = self._server.add_insecure_port(self._listen)
+        except RuntimeError as error:
+            await self._server.stop(0)
+            self._close()
+            what = f"{self._listen} cannot be listened on; it is taken, or not of this machine: choose another port"
+            raise ArgumentInvalid("--listen", what) from error
+        await self._server.start()
+        await self._health.set(DESCRIPTOR.full_name, health_pb2.HealthCheckResponse.SERVING)
+        self._poll = asyncio.create_task(hub.poll())
+        self.address = f"{self._listen.rpartition(':')[0]}:{port}"
+        return self.address
+
+    async def stop(self, grace_s: float = GRACE_S) -> None:
+        """Take no more calls, give those at work `grace_s` to end, and close."""
+        await self._health.enter_graceful_shutdown()
+        await self._server.stop(grace_s)
+        self._poll.cancel()
+        await asyncio.gather(self._poll, return_exceptions=True)
+        self._close()
+
+    def _close(self) -> None:
+        self._service.close()
+        self._reader.close()
+        self._jobs.close()
+
+
+def serve(
+    home: Home, launch: Callable[[str], None], listen: str = "127.0.0.1:0", *, on_ready: Callable[[str], None]
+) -> None:
+    """Serve until SIGINT or SIGTERM; blocking. `on_ready` is called once with the address."""
+
+    async def run() -> None:
+        server = Server(home, launch, listen)
+        ended = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, ended.set)
+        on_ready(await server.start())
+        await ended.wait()
+        await server.stop()
+
+    asyncio.run(run())

@@ -1,0 +1,193 @@
+"""JobService: messages in, operations on jobs, messages out; every error becomes a status from the one table."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
+from typing import Any, TypeVar
+
+import grpc
+from google.protobuf.empty_pb2 import Empty
+from google.protobuf.message_factory import GetMessageClass
+from grpc_status import rpc_status
+
+from runner.api import wire
+from runner.api.status import status_of
+from runner.api.v1 import job_pb2, job_service_pb2
+from runner.entity.page import Chunk
+from runner.entity.status import JobStatus
+from runner.errors import Defect, RunnerError
+from runner.server.files import LogTail
+from runner.server.hub import Hub
+from runner.server.jobs import FOLLOW_S, Jobs
+from runner.server.pages import page_size_of, seal, unseal
+from runner.server.sight import has_driver
+from runner.store.store import Store
+
+log = logging.getLogger(__name__)
+
+DESCRIPTOR = job_service_pb2.DESCRIPTOR.services_by_name["JobService"]
+_THREADS = 16
+_NEEDS_A_LOOK = (JobStatus.CANCEL_REQUESTED, JobStatus.NOT_RESPONDING)
+Item = TypeVar("Item")
+Value = TypeVar("Value")
+
+
+class JobService:
+    """One method for each of the service; blocking work runs in threads, single reads in the event loop."""
+
+    def __init__(self, jobs: Jobs, reader: Store, hub: Hub) -> None:
+        self._jobs, self._reader, self._hub = jobs, reader, hub
+        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="jobs")
+
+    def close(self) -> None:
+        """Wait for what is at work."""
+        self._pool.shutdown()
+
+    async def CreateJob(self, request: job_service_pb2.CreateJobRequest) -> job_pb2.Job:  # noqa: N802 - a name of the wire
+        document = wire.document_from_wire(request.job.spec.document)
+        job = await self._run(
+            lambda: self._jobs.create(
+                document,
+                base_path=request.base_path or "/",
+                name=request.job_id or None,
+                overwrite=request.overwrite,
+                request_id=request.request_id,
+            )
+        )
+        return wire.job_to_wire(job)
+
+    async def GetJob(self, request: job_service_pb2.GetJobRequest) -> job_pb2.Job:  # noqa: N802
+        name = wire.parse_job_name(request.name)
+        job = self._reader.glance(name)
+        if job is None or job.status in _NEEDS_A_LOOK:
+            job = await self._run(lambda: self._jobs.get(name))
+        message = wire.job_to_wire(job)
+        if (driven := has_driver(self._reader, job)) is not None:
+            message.has_driver = driven
+        return message
+
+    async def ListJobs(self, request: job_service_pb2.ListJobsRequest) -> job_service_pb2.ListJobsResponse:  # noqa: N802
+        statuses = wire.statuses_from_request(request.statuses)
+        size, token = request.page_size, request.page_token
+        page = await self._run(lambda: self._jobs.list(page_size=size, page_token=token, statuses=statuses))
+        jobs = map(wire.job_to_wire, page.jobs)
+        return job_service_pb2.ListJobsResponse(jobs=jobs, next_page_token=page.next_page_token)
+
+    async def DeleteJob(self, request: job_service_pb2.DeleteJobRequest) -> Empty:  # noqa: N802
+        name = wire.parse_job_name(request.name)
+        await self._run(lambda: self._jobs.delete(name))
+        return Empty()
+
+    async def CancelJob(self, request: job_service_pb2.CancelJobRequest) -> job_pb2.Job:  # noqa: N802
+        name = wire.parse_job_name(request.name)
+        return wire.job_to_wire(await self._run(lambda: self._jobs.cancel(name)))
+
+    async def ListEvents(self, request: job_service_pb2.ListEventsRequest) -> job_service_pb2.ListEventsResponse:  # noqa: N802
+        name = wire.parse_job_name(request.parent, "parent")
+        events = await self._run(lambda: self._jobs.events(name))
+        numbered, token = _page(list(enumerate(events, 1)), request)
+        messages = (wire.event_to_wire(name, number, event) for number, event in numbered)
+        return job_service_pb2.ListEventsResponse(events=messages, next_page_token=token)
+
+    async def WatchJob(self, request: job_service_pb2.WatchJobRequest) -> AsyncIterator[bytes]:  # noqa: N802
+        async with aclosing(self._hub.watch(wire.parse_job_name(request.name), request.cursor)) as replies:
+            async for reply in replies:
+                yield reply
+
+    async def ListLogs(self, request: job_service_pb2.ListLogsRequest) -> job_service_pb2.ListLogsResponse:  # noqa: N802
+        name = wire.parse_job_name(request.parent, "parent")
+        logs, token = _page(await self._run(lambda: self._jobs.logs(name)), request)
+        messages = (wire.log_to_wire(name, one) for one in logs)
+        return job_service_pb2.ListLogsResponse(logs=messages, next_page_token=token)
+
+    async def ReadLog(self, request: job_service_pb2.ReadLogRequest) -> AsyncIterator[job_service_pb2.ReadLogResponse]:  # noqa: N802
+        name, file = wire.parse_log_name(request.name)
+        tail: LogTail = await self._run(lambda: self._jobs.tail(name, file))
+        while True:
+            going_on = request.follow and await self._run(lambda: self._jobs.is_going_on(name))
+            async for chunk in self._each(tail.read()):
+                yield job_service_pb2.ReadLogResponse(path=chunk.path, data=chunk.data)
+            if not going_on:
+                return
+            await asyncio.sleep(FOLLOW_S)
+
+    async def ListOutputs(self, request: job_service_pb2.ListOutputsRequest) -> job_service_pb2.ListOutputsResponse:  # noqa: N802
+        name = wire.parse_job_name(request.parent, "parent")
+        outputs, token = _page(await self._run(lambda: self._jobs.outputs(name)), request)
+        messages = (wire.output_to_wire(name, output) for output in outputs)
+        return job_service_pb2.ListOutputsResponse(outputs=messages, next_page_token=token)
+
+    async def ReadOutput(  # noqa: N802
+        self, request: job_service_pb2.ReadOutputRequest
+    ) -> AsyncIterator[job_service_pb2.ReadOutputResponse]:
+        name, output = wire.parse_name(request.name, "outputs")
+        chunks = await self._run(lambda: self._jobs.read_output(name, output))
+        async for chunk in self._each(chunks):
+            yield job_service_pb2.ReadOutputResponse(path=chunk.path, data=chunk.data)
+
+    async def _run(self, work: Callable[[], Value]) -> Value:
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+
+    async def _each(self, chunks: Iterator[Chunk]) -> AsyncIterator[Chunk]:
+        while (chunk := await self._run(lambda: next(chunks, None))) is not None:
+            yield chunk
+
+
+def _page(items: Sequence[Item], request: Any) -> tuple[Sequence[Item], str]:
+    """The asked part of a list that only grows at its end, and the token of the next."""
+    sealed = (type(request).__name__, request.parent)
+    start = unseal(request.page_token, sealed) or 0
+    end = start + page_size_of(request.page_size)
+    return items[start:end], seal(end, sealed) if end < len(items) else ""
+
+
+def handlers(service: JobService) -> grpc.GenericRpcHandler:
+    """The service as gRPC takes it. A reply may be encoded already, so that many watchers share one encoding."""
+    methods = {}
+    for method in DESCRIPTOR.methods:
+        make = grpc.unary_stream_rpc_method_handler if method.server_streaming else grpc.unary_unary_rpc_method_handler
+        guard = _guarded_stream if method.server_streaming else _guarded
+        methods[method.name] = make(
+            guard(getattr(service, method.name)),
+            request_deserializer=GetMessageClass(method.input_type).FromString,
+            response_serializer=_encode,
+        )
+    return grpc.method_handlers_generic_handler(DESCRIPTOR.full_name, methods)
+
+
+def _encode(reply: Any) -> bytes:
+    return reply if isinstance(reply, bytes) else bytes(reply.SerializeToString())
+
+
+def _guarded(method: Callable[[Any], Awaitable[Any]]) -> Callable[[Any, Any], Awaitable[Any]]:
+    async def call(request: Any, context: Any) -> Any:
+        try:
+            return await method(request)
+        except Exception as error:  # noqa: BLE001 - the edge of the process: every error becomes a status
+            await _abort(context, error)
+
+    return call
+
+
+def _guarded_stream(method: Callable[[Any], AsyncIterator[Any]]) -> Callable[[Any, Any], AsyncIterator[Any]]:
+    async def call(request: Any, context: Any) -> AsyncIterator[Any]:
+        try:
+            async for reply in method(request):
+                yield reply
+        except Exception as error:  # noqa: BLE001 - as above
+            await _abort(context, error)
+
+    return call
+
+
+async def _abort(context: Any, error: Exception) -> None:
+    if isinstance(error, grpc.aio.AbortError):
+        raise error
+    if not isinstance(error, RunnerError):
+        log.error("a call failed", exc_info=error)
+        error = Defect("the service could not answer")
+    await context.abort_with_status(rpc_status.to_status(status_of(error)))
