@@ -111,8 +111,9 @@ class TestPandas:
     def test_types_go_by_the_file_and_not_by_the_rows(self) -> None:
         batch = _with_nulls()
         cut = _cutter(batch, "pandas", nullable=batch.schema.names)
+        text = str(pd.Series(["a"]).dtype)
         kinds = {name: str(kind) for name, kind in cut(0, 5).dtypes.items()}
-        assert kinds == {"i": "float64", "f": "float32", "b": "object", "s": "str", "t": "datetime64[us]"}
+        assert kinds == {"i": "float64", "f": "float32", "b": "object", "s": text, "t": "datetime64[us]"}
         assert cut(0, 5).dtypes.equals(cut(N - 5, N).dtypes)
         assert cut(0, 2)["b"].tolist() == [True, False]
         assert cut(N - 1, N).isna().all(axis=None)
