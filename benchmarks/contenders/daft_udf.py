@@ -1,6 +1,6 @@
 """Daft's native runner with a batch UDF.
 
-    python -m benchmarks.contenders.daft_udf DATA OUT ROWS_PER_MINI_BATCH numpy|pandas
+python -m benchmarks.contenders.daft_udf DATA OUT ROWS_PER_MINI_BATCH numpy|pandas
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Ray Data on a started Ray: read, map_batches by two actors (or by tasks), write.
 
-    python -m benchmarks.contenders.ray_data DATA OUT ROWS_PER_MINI_BATCH numpy|pandas actors|tasks
+python -m benchmarks.contenders.ray_data DATA OUT ROWS_PER_MINI_BATCH numpy|pandas actors|tasks
 """
 
 from __future__ import annotations
@@ -43,7 +43,11 @@ def main() -> None:
     read = ray.data.read_parquet(data, columns=["id", "x0", "x1"])
     if how == "actors":
         mapped = read.map_batches(
-            Add, fn_constructor_args=(kind,), batch_size=size, batch_format=kind, compute=ray.data.ActorPoolStrategy(size=2)
+            Add,
+            fn_constructor_args=(kind,),
+            batch_size=size,
+            batch_format=kind,
+            compute=ray.data.ActorPoolStrategy(size=2),
         )
     else:
         mapped = read.map_batches(add_numpy if kind == "numpy" else add_pandas, batch_size=size, batch_format=kind)

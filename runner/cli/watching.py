@@ -11,8 +11,8 @@ import sys
 import time
 from collections.abc import Callable
 from enum import Enum
-from types import FrameType
-from typing import Protocol
+from types import FrameType, TracebackType
+from typing import Any, Protocol
 
 from runner.cli.render import LiveProgress, PlainProgress, say, summary
 from runner.entity.job import JobState
@@ -22,8 +22,7 @@ from runner.errors import DriverGone, JobStatusConflict
 POLL_S = 0.1
 LOOK_S = 1.0
 """How often the driver's lock is looked at."""
-START_S = 15.0
-"""A driver that has not taken its lock by then never started."""
+Handler = Callable[[int, FrameType | None], Any] | int | None
 
 
 class Watched(Protocol):
@@ -44,36 +43,44 @@ class Wish(Enum):
 
 
 class Watch:
-    """Follows one job. `owns` says that an interrupt concerns the job, as for submit, and not only the watching."""
+    """Follows one job. `owns` says that an interrupt concerns the job, as for submit, and not only the watching.
 
-    def __init__(self, jobs: Watched, name: str, *, owns: bool) -> None:
-        self._jobs, self._name, self._owns = jobs, name, owns
+    A context: signals are heard from its beginning, so that none between a submission and the watch is lost.
+    """
+
+    def __init__(self, jobs: Watched, *, owns: bool) -> None:
+        self._jobs, self._owns = jobs, owns
+        self._name = ""
         self._terminal = sys.stdin.isatty() and sys.stderr.isatty()
         self._wish = Wish.NOTHING
         self._cancelled = self._asking = False
-        self._began = time.monotonic()
-        self._had_driver, self._last_look = False, 0.0
+        self._last_look = 0.0
+        self._before: dict[int, Handler] = {}
 
-    def run(self) -> int:
+    def __enter__(self) -> Watch:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            self._before[number] = signal.signal(number, self._heard)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def run(self, name: str) -> int:
         """Watch to the end and return the exit code. Raises DriverGone when the driver dies."""
+        self._name = name
         progress = LiveProgress() if self._terminal else PlainProgress()
-        before = {
-            number: signal.signal(number, self._heard) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-        }
         try:
-            while True:
-                job = self._jobs.get(self._name)
-                if job.status.is_terminal:
-                    break
+            while not (job := self._jobs.get(name)).status.is_terminal:
                 progress.show(job)
                 if self._wish is not Wish.NOTHING and self._obey(progress.pause):
                     return 0
-                self._look(job)
+                self._look()
                 time.sleep(POLL_S)
         finally:
             progress.stop()
-            for number, handler in before.items():
-                signal.signal(number, handler)
         for line in summary(job):
             say(line)
         return exit_code(job)
@@ -123,19 +130,14 @@ class Watch:
                 say(str(conflict))
         return False
 
-    def _look(self, job: JobState) -> None:
+    def _look(self) -> None:
         """Notice a dead driver by its lock, long before its heartbeat is missed."""
         now = time.monotonic()
         if now - self._last_look < LOOK_S:
             return
         self._last_look = now
-        alive = self._jobs.has_driver(self._name)
-        if alive is None:
-            return
-        late = now - self._began > START_S
-        if not alive and (self._had_driver or late) and not self._jobs.get(self._name).status.is_terminal:
+        if self._jobs.has_driver(self._name) is False and not self._jobs.get(self._name).status.is_terminal:
             raise DriverGone(self._name)
-        self._had_driver = self._had_driver or alive
 
 
 class _Pressed(Exception):

@@ -1,0 +1,106 @@
+"""The door: `runner VERB ...`, one message for every error, documented exit codes.
+
+Exit codes: 0 completed, 1 the job failed, 2 the job or the command line is invalid, 3 cluster, server or driver cannot
+be reached, 130 cancelled.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+import click
+
+from runner import __version__
+from runner.cli.render import say
+from runner.errors import MEANINGS, RunnerError
+
+VERBS = {
+    "submit": ("runner.cli.submit", "submit"),
+    "validate": ("runner.cli.submit", "validate"),
+    "list": ("runner.cli.reading", "list_jobs"),
+    "show": ("runner.cli.reading", "show"),
+    "watch": ("runner.cli.submit", "watch"),
+    "logs": ("runner.cli.reading", "logs"),
+    "cancel": ("runner.cli.submit", "cancel"),
+    "download": ("runner.cli.reading", "download"),
+    "delete": ("runner.cli.submit", "delete"),
+    "serve": ("runner.cli.serve", "serve"),
+}
+"""Verb to the module and the command in it: loaded when asked for, so that `runner --help` stays quick."""
+
+SHORT = {
+    "submit": "Run a job and watch it to its end.",
+    "validate": "Check a job file, its code and its data, and run nothing.",
+    "list": "List the jobs, newest first.",
+    "show": "Show one job.",
+    "watch": "Follow a job to its end; the exit code is the job's.",
+    "logs": "Print what the entry script printed, or one log file.",
+    "cancel": "Ask a job to end.",
+    "download": "Copy the outputs of a job into a folder.",
+    "delete": "Forget a job that has ended, with its folder.",
+    "serve": "Serve the jobs of this home over gRPC.",
+}
+
+
+class Verbs(click.Group):
+    """A group whose commands are imported when they are used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in VERBS:
+            return None
+        import importlib
+
+        module, attribute = VERBS[cmd_name]
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Verbs"):
+            formatter.write_dl(list(SHORT.items()))
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="runner")
+def cli() -> None:
+    """Run parallel scoring jobs: a folder of data, a script with init() and run(mini_batch), a job YAML.
+
+    Jobs live under RUNNER_HOME (default ~/.runner), or behind the service at RUNNER_SERVER (--server).
+    """
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command and return its exit code; a traceback is shown only when it is the user's own code's."""
+    try:
+        result: Any = cli.main(args=argv, prog_name="runner", standalone_mode=False)
+    except click.exceptions.Abort:
+        return 130
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except RunnerError as error:
+        return complain(error)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # The reader of our output has gone (`runner list | head`): nobody is left to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return result if isinstance(result, int) else 0
+
+
+def complain(error: RunnerError) -> int:
+    """Say what is wrong in the error's own words and return the exit code it stands for."""
+    say(str(error))
+    own = getattr(error, "traceback", "")
+    if own:
+        say(str(own).rstrip())
+    return MEANINGS[error.reason].exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

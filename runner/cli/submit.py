@@ -1,0 +1,110 @@
+"""Verbs that change jobs: submit, validate, watch, cancel, delete."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from runner.cli.options import connect, name_argument, output_option, server_option
+from runner.cli.render import say, show_json
+from runner.cli.watching import Watch
+
+
+@click.command()
+@click.argument("job_file", metavar="JOB.yml")
+@click.option(
+    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override a key, e.g. inputs.data.path=./x."
+)
+@click.option("--name", help="The job's name; generated when it is left out.")
+@click.option("--detach", is_flag=True, help="Return as soon as the job is accepted.")
+@click.option("--overwrite", is_flag=True, help="Replace an output target that exists, at the very end.")
+@server_option
+@output_option("json")
+def submit(
+    job_file: str,
+    settings: tuple[str, ...],
+    name: str | None,
+    detach: bool,
+    overwrite: bool,
+    server: str | None,
+    form: str,
+) -> int:
+    """Run the job of a YAML file and watch it to its end; the exit code is the job's."""
+    from runner.spec.load import load_job, setting_of
+
+    job = load_job(job_file, params_override=[setting_of(setting) for setting in settings])
+    client = connect(server)
+    with Watch(client.backend, owns=True) as watch:
+        made = client.jobs.create_or_update(job, name=name, overwrite=overwrite)
+        assert made.name is not None
+        for notice in made.notices:
+            say(f"notice: {notice}")
+        say(f"submitted {made.name}")
+        code = 0 if detach else watch.run(made.name)
+    if form == "json":
+        show_json(client.jobs.get(made.name).to_dict())
+    return code
+
+
+@click.command()
+@click.argument("job_file", metavar="JOB.yml")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override a key first.")
+@output_option("json")
+def validate(job_file: str, settings: tuple[str, ...], form: str) -> int:
+    """Check a job file, its code, its data and its targets; import nothing, store nothing, run nothing."""
+    from runner.errors import SpecInvalid
+    from runner.spec.load import load_job, setting_of
+    from runner.spec.places import Places
+    from runner.spec.validate import validate as check
+    from runner.store.home import Home
+
+    try:
+        job = load_job(job_file, params_override=[setting_of(setting) for setting in settings])
+        found = check(job, places=Places.read(Home().root, os.environ))
+        problems, notices = found.problems, found.notices
+    except SpecInvalid as error:
+        problems, notices = error.problems, ()
+    if form == "json":
+        errors = [
+            {"file": p.file, "line": p.line, "path": p.path, "message": p.what, "remedy": p.remedy} for p in problems
+        ]
+        show_json({"result": "Failed" if problems else "Succeeded", "errors": errors, "warnings": list(notices)})
+    else:
+        for notice in notices:
+            say(f"notice: {notice}")
+        for problem in problems:
+            say(str(problem))
+        if not problems:
+            click.echo(f"{Path(job_file)} is valid")
+    return 2 if problems else 0
+
+
+@click.command()
+@name_argument
+@server_option
+def watch(name: str, server: str | None) -> int:
+    """Follow a job to its end; Ctrl-C stops the watching only."""
+    client = connect(server)
+    client.backend.get(name)
+    with Watch(client.backend, owns=False) as following:
+        return following.run(name)
+
+
+@click.command()
+@name_argument
+@server_option
+def cancel(name: str, server: str | None) -> None:
+    """Ask a job to end; what it has committed is kept."""
+    job = connect(server).backend.cancel(name)
+    say(f"{job.name} is {job.status}")
+
+
+@click.command()
+@name_argument
+@server_option
+def delete(name: str, server: str | None) -> None:
+    """Forget a job that has ended, with its folder; what it published stays."""
+    connect(server).backend.delete(name)
+    say(f"deleted {name}")
