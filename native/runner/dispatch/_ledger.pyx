@@ -350,10 +350,13 @@ cdef class Ledger:
             raise ValueError(f"{self.path} has no range {lo}..{hi}, only parts of {self.first}..{self.end}")
         return 0
 
+    # Asserts are left out of the build unless it is a debug one; in these two they only tell, they cannot raise.
     cdef uint64_t load(self, int64_t mini_batch) noexcept nogil:
+        assert self.first <= mini_batch < self.end
         return runner_load(&self.state[mini_batch - self.first])
 
     cdef bint swap(self, int64_t mini_batch, uint64_t expected, uint64_t desired) noexcept nogil:
+        assert self.first <= mini_batch < self.end
         return runner_swap(&self.state[mini_batch - self.first], expected, desired)
 
     cdef bint is_aborted(self) noexcept nogil:
