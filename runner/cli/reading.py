@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING
 
 import click
 
 from runner.cli.options import connect, name_argument, output_option, server_option
 from runner.cli.render import say, show_json, summary, table, when
+from runner.entity.job import JobState
 from runner.entity.job_json import to_json
+from runner.entity.status import JobStatus
+from runner.errors import ArgumentInvalid
+
+if TYPE_CHECKING:
+    from runner.client.backend import Backend
 
 
 @click.command("list")
@@ -18,17 +27,12 @@ from runner.entity.job_json import to_json
 @output_option("json")
 def list_jobs(statuses: tuple[str, ...], limit: int | None, server: str | None, form: str) -> None:
     """List the jobs, newest first."""
-    from itertools import islice
-
-    from runner.entity.status import JobStatus
-    from runner.errors import ArgumentInvalid
-
     wanted = []
     for status in statuses:
         if status not in set(JobStatus):
             raise ArgumentInvalid("--status", f"{status!r} is no status; write one of {', '.join(JobStatus)}")
         wanted.append(JobStatus(status))
-    jobs = list(islice(connect(server).states(wanted), limit))
+    jobs = list(islice(states(connect(server).backend, wanted), limit))
     if form == "json":
         show_json([to_json(job) for job in jobs])
     elif jobs:
@@ -38,6 +42,16 @@ def list_jobs(statuses: tuple[str, ...], limit: int | None, server: str | None, 
         click.echo(table(("NAME", "TYPE", "STATUS", "CREATED (UTC)", "PROGRESS"), rows))
     else:
         say("no jobs yet; `runner submit JOB.yml` makes one")
+
+
+def states(backend: Backend, statuses: Sequence[JobStatus]) -> Iterator[JobState]:
+    """All jobs, newest first, page by page."""
+    token = ""
+    while True:
+        page = backend.list(page_token=token, statuses=statuses)
+        yield from page.jobs
+        if not (token := page.next_page_token):
+            return
 
 
 @click.command()
@@ -92,6 +106,9 @@ def logs(name: str, file: str, follow: bool, listing: bool, server: str | None, 
 @server_option
 def download(name: str, output_name: str | None, everything: bool, folder: str, server: str | None) -> None:
     """Copy the outputs of a job that has ended into a folder."""
-    client = connect(server)
-    client.jobs.download(name, download_path=folder, output_name=output_name, all=everything or output_name is None)
-    say(f"downloaded to {folder}/named-outputs")
+    del everything  # all is what happens without a name, too
+    written = connect(server).jobs.download(
+        name, download_path=folder, output_name=output_name, all=output_name is None
+    )
+    for path in written:
+        click.echo(path)

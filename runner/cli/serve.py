@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from runner.cli.render import say
@@ -11,12 +13,12 @@ from runner.cli.render import say
 @click.option(
     "--listen", metavar="HOST:PORT", default="127.0.0.1:0", help="A loopback address; port 0 takes a free one."
 )
-def serve(listen: str) -> int:
+def serve(listen: str) -> None:
     """Serve the jobs of RUNNER_HOME on this machine until it is interrupted."""
     from runner.compose import serve as run
 
-    def ready(address: str, token_file: str) -> None:
+    def ready(address: str, token_file: Path) -> None:
         click.echo(f"serving on {address}")
         say(f"the token is in {token_file}; clients on this machine find it there, others in RUNNER_TOKEN")
 
-    return run(listen, ready)
+    run(listen, ready)

@@ -10,6 +10,7 @@ import click
 from runner.cli.options import connect, name_argument, output_option, server_option
 from runner.cli.render import say, show_json
 from runner.cli.watching import Watch
+from runner.entity.job_json import to_json
 
 
 @click.command()
@@ -39,12 +40,12 @@ def submit(
     with Watch(client.backend, owns=True) as watch:
         made = client.jobs.create_or_update(job, name=name, overwrite=overwrite)
         assert made.name is not None
-        for notice in made.notices:
+        for notice in client.jobs.validate(job).notices:
             say(f"notice: {notice}")
         say(f"submitted {made.name}")
         code = 0 if detach else watch.run(made.name)
     if form == "json":
-        show_json(client.jobs.get(made.name).to_dict())
+        show_json(to_json(client.backend.get(made.name), client.backend.events(made.name)))
     return code
 
 
