@@ -51,7 +51,7 @@ clean: ## remove what was built; .venv stays, but is brought up to date by the n
 	$(PIP) install 'pip>=25.1'
 
 .venv/.runner: $(SOURCES) | .venv/bin/python
-	$(PIP) install --editable '.[examples]' && touch $@
+	$(PIP) --quiet install --editable '.[examples]' && touch $@
 
 .venv/.dev: $(SOURCES) | .venv/bin/python
 	$(PIP) install --group dev && $(PIP) --quiet install --no-build-isolation --editable '.[polars,examples]' && touch $@
