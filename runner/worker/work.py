@@ -106,7 +106,10 @@ class Work:
             self._reader = UnitReader(self._plan, self._spec)
             self._side_reader = UnitReader(self._plan, self._spec)
             self._schema = self._reader.schema if self._plan.kind == "table" else None
-        self._leases[message.lease] = OpenLease(message, self._serial)
+        try:
+            self._leases[message.lease] = OpenLease(message, self._serial)
+        except FileNotFoundError:
+            return  # while this worker was starting, the others finished the lease and it was settled
         self._may_be_fresh = True
 
     def _on_again(self, message: Again) -> None:
