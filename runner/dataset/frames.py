@@ -233,7 +233,16 @@ def _plain(kind: pa.DataType) -> pa.DataType:
 
 
 def _objects(column: pa.Array) -> npt.NDArray[Any]:
-    array = np.empty(len(column), dtype=object)
-    array[:] = column.to_pylist()
+    if _is_text_like(column.type):
+        array: npt.NDArray[Any] = column.to_numpy(zero_copy_only=False)
+    else:
+        array = np.empty(len(column), dtype=object)
+        array[:] = column.to_pylist()
     array.flags.writeable = False
     return array
+
+
+def _is_text_like(kind: pa.DataType) -> bool:
+    """Whether Arrow itself makes the objects that `to_pylist` would give, and faster."""
+    types = pa.types
+    return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_decimal(kind) or types.is_time(kind))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import accumulate
 
 import pyarrow as pa
@@ -25,7 +25,7 @@ def is_mine(head: bytes) -> bool:
     return head[:6] == _FILE_MAGIC or head[:4] == _CONTINUATION
 
 
-def layout(path: str) -> Layout:
+def layout(path: str, columns: Collection[str] | None = None) -> Layout:
     """Rows, record batches, schema and nullable columns, from the headers of the messages alone."""
     with pa.OSFile(os.fsencode(path)) as source:
         raw, headers = _schema_and_headers(source)

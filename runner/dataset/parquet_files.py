@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import accumulate
 
 import pyarrow as pa
@@ -34,20 +34,21 @@ def _open(path: str) -> pq.ParquetFile:
         raise
 
 
-def layout(path: str) -> Layout:
+def layout(path: str, columns: Collection[str] | None = None) -> Layout:
     """Rows, row groups, schema and nullable columns, from the footer alone."""
     with _open(path) as file:
         metadata = file.metadata
         schema = normal_schema(file.schema_arrow)
         leaves = _leaves(metadata, schema)
+        looked_at = [name for name in schema.names if columns is None or name in columns]
         groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
         return Layout(
             schema=schema,
             row_groups=tuple(RowGroup(group.num_rows, group.total_byte_size) for group in groups),
             nullable=tuple(
-                name for name in schema.names if _may_hold_nulls(groups, file.schema_arrow.field(name), leaves[name])
+                name for name in looked_at if _may_hold_nulls(groups, file.schema_arrow.field(name), leaves[name])
             ),
-            row_bytes=row_bytes(schema, {name: _mean_bytes(groups, leaves[name]) for name in schema.names}),
+            row_bytes=row_bytes(schema, {name: _mean_bytes(groups, leaves[name]) for name in looked_at}),
         )
 
 

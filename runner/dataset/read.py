@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterator
-from itertools import pairwise
 
 import pyarrow as pa
 
@@ -268,15 +267,13 @@ class _Conform:
         self._is_plain = self.columns == list(names) and all(
             field.type == unified.field(field.name).type for field in fields
         )
-        in_file_order = [own.get_field_index(name) for name in self.columns]
-        self._is_ordered = self._is_plain and all(a < b for a, b in pairwise(in_file_order))
 
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        if self._is_ordered:
-            return batch
         if self._is_plain:
-            return batch.select(self._target.names)
-        return pa.RecordBatch.from_arrays([self._column(batch, field) for field in self._target], schema=self._target)
+            columns = [batch.column(name) for name in self.columns]
+        else:
+            columns = [self._column(batch, field) for field in self._target]
+        return pa.RecordBatch.from_arrays(columns, schema=self._target)
 
     def _column(self, batch: pa.RecordBatch, field: pa.Field) -> pa.Array:
         if field.name in self._constants:

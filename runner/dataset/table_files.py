@@ -6,7 +6,7 @@ A new format is one more module with the names of `TableFormat`, listed in `FORM
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -88,11 +88,14 @@ def check_one_format(files: Sequence[ListedFile]) -> TableFormat:
     return first
 
 
-def probe_table_file(file: ListedFile) -> TableFile:
-    """What the file says about its rows, from footer or headers alone; a file that is damaged there is refused."""
+def probe_table_file(file: ListedFile, columns: Collection[str] | None = None) -> TableFile:
+    """What the file says about its rows, from footer or headers alone; a file that is damaged there is refused.
+
+    Given `columns`, only theirs may be looked at for nulls and sizes, which matters for files of thousands.
+    """
     known = format_of(file.path)
     try:
-        layout = known.layout(file.path)
+        layout = known.layout(file.path, columns)
     except (OSError, ValueError, pa.ArrowException) as error:
         raise unreadable(file.path, error) from error
     names = layout.schema.names

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -68,8 +68,8 @@ class TableFormat(Protocol):
     def is_mine(self, head: bytes) -> bool:
         """Whether a file that begins with `head` is of this format."""
 
-    def layout(self, path: str) -> Layout:
-        """What the file says about its rows, without decoding any."""
+    def layout(self, path: str, columns: Collection[str] | None = None) -> Layout:
+        """What the file says about its rows, without decoding any; of other columns perhaps only the types."""
 
     def open_reader(self, path: str) -> TableReader:
         """Open the file for reading its rows."""

@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import msgspec
 
@@ -84,8 +85,9 @@ def _plan_tables(spec: ParallelSpec) -> Plan:
             "mini_batch_size", "must be a size or a number of rows for a table, like 1mb or '1000 rows'"
         )
     check_format(spec.mini_batch_format)
-    found = [table for index, split in enumerate(spec.inputs) for table in _probe_input(index, split)]
     keep = spec.output.keep_columns if spec.output else ()
+    read = None if spec.columns is None else frozenset((*spec.columns, *keep))
+    found = [table for index, split in enumerate(spec.inputs) for table in _probe_input(index, split, read)]
     schema = table_schema([each.table for each in found], [each.root for each in found], spec.columns, keep)
     files: list[PlanFile] = []
     units: list[Unit] = []
@@ -118,14 +120,14 @@ def _plan_tables(spec: ParallelSpec) -> Plan:
     )
 
 
-def _probe_input(index: int, split: SplitInput) -> Iterator[_Table]:
+def _probe_input(index: int, split: SplitInput, columns: frozenset[str] | None) -> Iterator[_Table]:
     """The files of one table input, footers read; an input without a row is refused."""
     listed = list_table(split.path, input_name=split.name)
     check_one_format(listed)
     root = os.path.abspath(split.path)
     row_count = 0
     with ThreadPoolExecutor(min(_PROBE_THREADS, len(listed))) as threads:
-        for table in threads.map(probe_table_file, listed):
+        for table in threads.map(partial(probe_table_file, columns=columns), listed):
             row_count += table.row_count
             yield _Table(index, root, table)
     if not row_count:

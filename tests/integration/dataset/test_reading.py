@@ -250,7 +250,8 @@ def test_types_in_pandas_are_the_same_in_every_mini_batch(tmp_path: Path) -> Non
 def test_a_frames_own_index_is_a_column_like_others(tmp_path: Path) -> None:
     import pandas as pd
 
-    pd.DataFrame({"a": [1, 2, 3]}, index=pd.Index([7, 8, 9], name="key")).to_parquet(tmp_path / "x.parquet")
+    rows = pd.DataFrame({"a": ["x", "y", "z"]}, index=pd.Index([7, 8, 9], name="key"))
+    rows.to_parquet(tmp_path / "x.parquet")
     spec = _spec(tmp_path, 2, mini_batch_format="pandas")
     plan = make_plan(spec)
     frames = [frame for _, slab in _slabs(UnitReader(plan, spec), plan) for _, frame in _mini_batches(slab)]
