@@ -31,6 +31,11 @@ class Arrays(NamedTuple):
     nan_is_null: bool
     """Frames mark what is missing by NaN, arrays hold NaN as a number."""
 
+    @property
+    def nbytes(self) -> int:
+        """What the loop counts against its buffer."""
+        return sum([array.nbytes for array in self.arrays])
+
 
 class Batches(NamedTuple):
     """Arrow batches as bytes of our own: serialised, because Arrow shares memory with what it was made from."""
@@ -38,12 +43,22 @@ class Batches(NamedTuple):
     schema: pa.Schema
     buffers: tuple[pa.Buffer, ...]
 
+    @property
+    def nbytes(self) -> int:
+        """What the loop counts against its buffer."""
+        return sum([buffer.size for buffer in self.buffers])
+
 
 class Ordered(NamedTuple):
     """Rows of a frame whose index says which item each belongs to."""
 
     rows: Arrays | Batches
     items: npt.NDArray[np.int64]
+
+    @property
+    def nbytes(self) -> int:
+        """What the loop counts against its buffer."""
+        return self.rows.nbytes + self.items.nbytes
 
 
 def column_names(labels: Iterable[object]) -> tuple[str, ...]:

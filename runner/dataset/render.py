@@ -47,6 +47,7 @@ class Renderer:
 
     def _to_text(self, kind: Kind, value: Any, mini_batch: int) -> bytes:
         assert self.output is not None
+        self.frames.pop(mini_batch, None)
         if self.output.format == "jsonl":
             return json_lines(kind, value)
         frame = to_frame(kind, value)
