@@ -126,6 +126,8 @@ def _check_runner(document: Mapping[str, Any], target: str | None, kinds: set[An
             )
     if "keep_columns" in runner and target is not None and written == "text":
         found.problem(("runner", "keep_columns"), "has no meaning for text", "write `output_format: parquet`, or csv")
+    if written == "ipc" and runner.get("compression") == "gzip":
+        found.problem(("runner", "compression"), "is gzip, which Arrow IPC files cannot have", "write `zstd` or `none`")
     if kinds != {"files"}:
         return
     for key in ("mini_batch_format", "columns", "frame_types", "writable"):

@@ -10,7 +10,6 @@ from typing import Any
 
 from runner.entity.job import OutputState
 from runner.entity.parallel import MiniBatchSize, OutputSpec, ParallelSpec, SplitInput
-from runner.spec.append_row import read_to_csv
 from runner.spec.bindings import references, substitute
 from runner.spec.data_shapes import is_literal
 from runner.spec.findings import Findings
@@ -29,7 +28,7 @@ from runner.spec.schema import shape_job
 from runner.spec.script import ScriptMissing
 from runner.spec.sizes import bytes_of, mini_batch_size
 from runner.spec.snapshot import take_snapshot
-from runner.spec.surroundings import code_folder, say_fallbacks
+from runner.spec.surroundings import code_folder, frame_settings, say_fallbacks
 from runner.spec.targets import Target, Unplaceable, place_input, place_output
 from runner.spec.validate import findings_of
 
@@ -167,9 +166,7 @@ def _output(
     name = target_name(document, found)
     if name is None or arguments.read.get("output_action") == "summary_only":
         return None
-    to_csv, problems = read_to_csv(code)
-    for problem in problems:
-        found.add(problem)
+    to_csv = frame_settings(code, found)
     runner, read, target = document.get("runner", {}), arguments.read, targets[name]
     said = _given(
         format=runner.get("output_format"),

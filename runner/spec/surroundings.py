@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from runner.spec.append_row import read_to_csv
+from runner.dataset.settings import read_settings
+from runner.errors import ArgumentInvalid, Problem
 from runner.spec.bindings import references
 from runner.spec.data_shapes import is_literal
 from runner.spec.findings import Findings
@@ -50,8 +51,7 @@ def check_code(document: Mapping[str, Any], base: Path, found: Findings) -> None
         wanted = f"a file below {code}" if code is not None else "a file beside the YAML, or add `code:`"
         found.problem(at, f"is {script_name!r}: {error}", f"write the path of {wanted}")
         return
-    for problem in read_to_csv(code)[1]:
-        found.add(problem)
+    frame_settings(code, found)
     if script.file is None:
         found.notice(at, f"is {script_name}, an installed module; it is not part of the job's snapshot")
         return
@@ -59,6 +59,15 @@ def check_code(document: Mapping[str, Any], base: Path, found: Findings) -> None
     broken = check_script(script.file, _shown(script.file))
     if broken is not None:
         found.add(broken)
+
+
+def frame_settings(code: Path | None, found: Findings) -> dict[str, object]:
+    """What `parallel_run_step.settings.json` says about writing frames; notes what is wrong with it."""
+    try:
+        return read_settings(code) if code is not None and code.is_dir() else {}
+    except ArgumentInvalid as error:
+        found.add(Problem(file=error.argument, line=0, path="append_row", what=error.what))
+        return {}
 
 
 def _check_not_ignored(code: Path | None, script: Path, found: Findings) -> None:

@@ -60,7 +60,7 @@ task:
     image: example.test/image
     conda_file: ./conda.yml
   append_row_to: ${{outputs.scores}}
-runner: {output_format: parquet, keep_columns: [id], part_size: 64mb, gpus_per_worker: 0.5, bisect: true}
+runner: {output_format: parquet, keep_columns: [id], part_size: 64mb, gpus_per_worker: 0.5, bisect: false}
 """
 
 

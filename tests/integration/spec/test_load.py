@@ -112,10 +112,10 @@ def test_relative_paths_start_at_the_file_or_at_the_origin_given(folder: Path, p
 
 
 def test_overrides_are_put_in_before_anything_is_checked(folder: Path) -> None:
-    settings = [setting_of(text) for text in ("error_threshold=5", "tags.a=x", "inputs.n=1e3", "runner.bisect=true")]
+    settings = [setting_of(text) for text in ("error_threshold=5", "tags.a=x", "inputs.n=1e3", "runner.overwrite=no")]
     job = load_job(folder / "job.yml", params_override=settings)
     assert isinstance(job, ParallelJob)
-    assert (job.error_threshold, job.tags, job.inputs["n"], job.runner) == (5, {"a": "x"}, "1e3", {"bisect": True})
+    assert (job.error_threshold, job.tags, job.inputs["n"], job.runner) == (5, {"a": "x"}, "1e3", {"overwrite": False})
     (folder / "job.yml").write_text(JOB.replace("parallel", "command"))
     assert isinstance(load_job(folder / "job.yml", params_override=[{"type": "parallel"}]), ParallelJob)
 
@@ -211,9 +211,9 @@ def test_a_script_that_the_snapshot_would_leave_out_is_told(folder: Path) -> Non
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
-        ('{"append_row": {"pandas.DataFrame.to_csv": {"sep": ",", "header": true}}}', "header cannot be set here"),
-        ('{"append_row": \n oops}', "settings.json:2: this is no JSON"),
-        ('["append_row"]', "does not hold mappings"),
+        ('{"append_row": {"pandas.DataFrame.to_csv": {"sep": ",", "header": true}}}', "'header' may not be set"),
+        ('{"append_row": \n oops}', "is no JSON: Expecting value: line 2"),
+        ('["append_row"]', "must be a mapping"),
     ],
 )
 def test_settings_that_cannot_be_are_told_with_their_file(folder: Path, settings: str, says: str) -> None:

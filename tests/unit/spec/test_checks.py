@@ -107,6 +107,9 @@ def test_a_sound_job_has_no_problem_and_no_notice() -> None:
         ("runner: {memory: 0}", "runner.memory is 0, not a size;"),
         ("runner: {gpus_per_worker: -1}", "runner.gpus_per_worker is -1;"),
         ("runner: {overwrite: sometimes}", "runner.overwrite is 'sometimes'; write true or false"),
+        ("runner: {bisect: true}", "runner.bisect is true, which this version does not support;"),
+        ("runner: {speculate: true}", "runner.speculate is true, which this version does not support;"),
+        ("runner: {output_format: ipc, compression: gzip}", "runner.compression is gzip, which Arrow IPC files cannot"),
         ("runner: {keep_columns: [id]}", "runner.keep_columns has no meaning for text;"),
     ],
 )
