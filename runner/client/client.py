@@ -155,7 +155,7 @@ class JobOperations:
                 yield self._whole(sighting.job)
 
     def stream(self, name: str, *, to: TextIO | None = None) -> None:
-        """Write what the entry script prints to `to` (standard output) until the end. JobException if the job failed."""
+        """Write what the entry script prints to `to` (standard output) until the end; JobException if it failed."""
         stream(self._backend, name, to if to is not None else sys.stdout)
 
     def logs(self, name: str) -> tuple[LogFile, ...]:
@@ -195,7 +195,7 @@ def _at_home(invalid: SpecInvalid, job: Job) -> SpecInvalid:
     lines = {dotted(at): line for at, line in origin.lines.items()}
 
     def placed(problem: Problem) -> Problem:
-        if problem.line or os.path.isabs(problem.file):
+        if problem.file != "job" and not problem.file.startswith(type(job).__name__):
             return problem  # it is about another file, such as the entry script
         line = _line_of(problem.path, lines)
         return Problem(file=origin.file, line=line, path=problem.path, what=problem.what, remedy=problem.remedy)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import signal
+import socket
 from collections.abc import Callable
 
 import grpc
@@ -47,6 +48,23 @@ def check_listen(listen: str) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+def _check_free(address: str) -> None:
+    """Look before gRPC does, which would tell the reason on stderr only."""
+    host, _, port = address.rpartition(":")
+    family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host.strip("[]"), int(port)))
+        except OSError as error:
+            raise _taken(address) from error
+
+
+def _taken(address: str) -> ArgumentInvalid:
+    what = f"{address} cannot be listened on; it is taken, or not of this machine: choose another port"
+    return ArgumentInvalid("--listen", what)
+
+
 class Server:
     """Serves the jobs of one home; lives in one event loop. Drivers that it starts outlive it."""
 
@@ -65,7 +83,8 @@ class Server:
         self.address = ""
 
     async def start(self) -> str:
-        """Listen, and return the address with the port that was chosen."""
+        """Listen, and return the address with the port that was chosen. ArgumentInvalid when it is taken."""
+        _check_free(self._listen)
         self._jobs = Jobs(self._home, self._launch)
         self._reader = Store(self._home)
         hub = Hub(self._reader, self._jobs.store, limit=self._watcher_limit, heartbeat_s=self._heartbeat_s)
@@ -82,8 +101,7 @@ class Server:
         except RuntimeError as error:
             await self._server.stop(0)
             self._close()
-            what = f"{self._listen} cannot be listened on; it is taken, or not of this machine: choose another port"
-            raise ArgumentInvalid("--listen", what) from error
+            raise _taken(self._listen) from error
         await self._server.start()
         await self._health.set(DESCRIPTOR.full_name, health_pb2.HealthCheckResponse.SERVING)
         self._poll = asyncio.create_task(hub.poll())

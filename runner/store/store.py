@@ -153,7 +153,7 @@ class Store:
                 for k, v in {"error": error, "progress": progress, "outputs": outputs}.items()
                 if v is not None
             }
-            self._set_status(row, status, message, changes)
+            self._set_status(row, status, message, changes, now)
             return self._job(self._find(name))
 
     def beat(
@@ -286,19 +286,26 @@ class Store:
         self._set_status(row, before, "the driver is heard of again", {})
         return before
 
-    def _set_status(self, row: sqlite3.Row, status: JobStatus, message: str, changes: dict[str, object]) -> None:
+    def _set_status(
+        self,
+        row: sqlite3.Row,
+        status: JobStatus,
+        message: str,
+        changes: dict[str, object],
+        now: float | None = None,
+    ) -> None:
         silent = row["status"] if status is _S.NOT_RESPONDING else None
         moved: dict[str, object] = {"status": str(status), "silent_status": silent, "revision": self._tick()}
         self._update(row["id"], changes | moved)
-        self._note(row["id"], changes.get("run_number", row["run_number"]), status, message)
+        self._note(row["id"], changes.get("run_number", row["run_number"]), status, message, now)
 
     def _update(self, key: int, changes: dict[str, object]) -> None:
         columns = ", ".join(f"{column} = ?" for column in changes)
         self._database.run(f"UPDATE job SET {columns} WHERE id = ?", [*changes.values(), key])
 
-    def _note(self, key: int, run_number: object, status: JobStatus, message: str) -> None:
+    def _note(self, key: int, run_number: object, status: JobStatus, message: str, now: float | None = None) -> None:
         sql = "INSERT INTO event (job_id, run_number, time, status, message) VALUES (?, ?, ?, ?, ?)"
-        self._database.run(sql, (key, run_number, self._clock(), str(status), message))
+        self._database.run(sql, (key, run_number, self._clock() if now is None else now, str(status), message))
 
     def _tick(self) -> int:
         self._database.run("UPDATE clock SET revision = revision + 1")
