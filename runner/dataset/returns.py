@@ -62,7 +62,7 @@ def settle(result: object) -> tuple[Kind, Any]:
 
 def _described(result: object) -> str:
     if result is None:
-        return "None (is a `return` missing?)"
+        return "NoneType (is a `return` missing?)"
     kind = type(result)
     return kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 
