@@ -126,11 +126,14 @@ def _unwrapped(array: Any) -> Any:
 
 
 def _pandas_column(array: Any) -> pa.Array | pa.ChunkedArray:
-    if not isinstance(array, np.ndarray) and not hasattr(array, "__arrow_array__"):
-        import pandas
+    if isinstance(array, np.ndarray) or hasattr(array, "__arrow_array__"):
+        return pa.array(array, from_pandas=True)
+    if getattr(array, "tz", None) is not None:
+        instants = array.tz_convert(None).to_numpy()
+        return pa.array(instants, pa.timestamp(np.datetime_data(instants.dtype)[0], str(array.tz)))
+    import pandas
 
-        array = pandas.Series(array)
-    return pa.array(array, from_pandas=True)
+    return pa.array(pandas.Series(array), from_pandas=True)
 
 
 def _is_plain(dtype: np.dtype[Any]) -> bool:
