@@ -213,6 +213,17 @@ cdef class Loop:
         """Put back what is claimed and not run, and let go of the slab: for a worker that will not drain it again."""
         self.hand_back()
 
+    def hand_back_rest(self):
+        """Put back what is claimed and not begun, and return how many those are: the call at hand takes long.
+
+        Another thread may do so while this one is in the script; see `take`.
+        """
+        cdef int64_t count = 0
+        if self.next < self.stop and self.ledger.header != NULL:
+            count = self.ledger.unclaim(self.slot, self.next, self.stop)
+            self.stop = self.next
+        return count
+
     @property
     def pending_count(self):
         """How many successful mini-batches are buffered."""
@@ -226,19 +237,22 @@ cdef class Loop:
     def take(self):
         """Return what is buffered, and begin anew.
 
-        Drop the arrays before the next drain where possible: their memory is then used again.
+        Drop the arrays before the next drain where possible: their memory is then used again. Another thread may take
+        while this one is in `cut`, `context`, `run`, `finish` or `fail`, with the collector off: nothing between the
+        first and the last line of this may let other Python code run.
         """
+        cdef list outputs, kept
         cdef cnp.ndarray records = np.empty(self.record_count, dtype=RECORD)
         if self.record_count:
             memcpy(cnp.PyArray_DATA(records), self.records, <size_t>self.record_count * sizeof(Record))
         self.close_values()
         self.close_kept()
-        taken = Taken(records, self.outputs, self.kept)
+        outputs, kept = self.outputs, self.kept
         self.outputs = []
         self.kept = []
         self.record_count = 0
         self.buffered_bytes = 0
-        return taken
+        return Taken(records, outputs, kept)
 
     # -- the slab and the claim at hand
 
@@ -330,7 +344,7 @@ cdef class Loop:
     cdef int run_one(self, int64_t mini_batch) except -1:
         cdef int64_t start = (mini_batch - self.slab_first) * self.rows_per_mini_batch
         cdef int64_t stop = min(start + self.rows_per_mini_batch, self.row_count)
-        cdef int64_t called_ns, length, rows, size = 0
+        cdef int64_t called_ns, elapsed_ns, length, rows, size = 0
         cdef cnp.ndarray array
         cdef Record *record
         assert self.slab_first <= mini_batch < self.slab_end and 0 <= start, "a mini-batch outside its slab"
@@ -353,8 +367,7 @@ cdef class Loop:
             result = self.run(batch, context)
         self.now = now_ns()
 
-        record = &self.records[self.record_count]
-        record.elapsed_ns = self.now - called_ns
+        elapsed_ns = self.now - called_ns
         output = None
         if self.mode == MODE_COUNT and is_counted(result):
             length = rows = len(result)
@@ -386,12 +399,15 @@ cdef class Loop:
         if self.kept_rows is not None:
             self.kept_stop = stop
 
+        # Only now: while Python code ran, another thread may have taken what was buffered.
+        record = &self.records[self.record_count]
         record.mini_batch = mini_batch
         record.item_count = self.item_count
         record.length = length
         record.succeeded = min(length, self.item_count)
         record.row_count = rows
         record.start_ns = called_ns + self.wall_offset_ns
+        record.elapsed_ns = elapsed_ns
         record.attempt = <int32_t>self.attempt
         record.slot = <int32_t>self.slot
         record.flags = 0
