@@ -23,7 +23,7 @@ from runner.instance.crew import Crew, Death, Seat
 from runner.instance.log_files import LogFiles
 from runner.instance.policy import Limits, Verdict, judge
 from runner.instance.tenure import Tenure
-from runner.worker.messages import Again, Drop, Dry, Failed, Flushed, Single, UnitFailed
+from runner.worker.messages import Again, Drop, Dry, Failed, Flushed, HandedBack, Single, UnitFailed
 
 OWN_SLOT = 8191
 """The instance's own slot in ledgers, for words that it sets aside without any worker; boards have fewer slots."""
@@ -128,6 +128,12 @@ class Desk:
             seat.tell(Again(lease=tenure.number, generation=tenure.generation))
         else:
             tenure.dry.add(seat.slot)
+
+    def on_handed_back(self, message: HandedBack) -> None:
+        """Something is free again."""
+        tenure = self.tenures.get(message.lease)
+        if tenure is not None:
+            self._wake(tenure)
 
     def on_failed(self, seat: Seat, message: Failed) -> None:
         """A try raised."""

@@ -44,6 +44,7 @@ from runner.worker.messages import (
     Failed,
     Flushed,
     FromWorker,
+    HandedBack,
     Imported,
     InitFailed,
     Ready,
@@ -267,6 +268,8 @@ class Supervisor:
             self._desk.on_failed(seat, message)
         elif isinstance(message, UnitFailed):
             self._desk.on_unit_failed(seat, message)
+        elif isinstance(message, HandedBack):
+            self._desk.on_handed_back(message)
         elif isinstance(message, Dry):
             self._desk.on_dry(seat, message)
         elif isinstance(message, Imported):
@@ -420,6 +423,7 @@ class Supervisor:
                 seat.process = None
                 self._logs.end_worker(seat.name)
         self._selector.close()
+        os.close(self._wake_fd)
         self._desk.close()
         self._crew.board.close()
         self._shared.close()

@@ -126,6 +126,12 @@ class Flushed(Message):
     row_count: int
 
 
+class HandedBack(Message):
+    """What the worker had claimed behind a call that takes long is free again."""
+
+    lease: int
+
+
 class Dry(Message):
     """The worker finds nothing more to do in a lease, as far as it was told of what became free, and waits."""
 
@@ -152,7 +158,19 @@ class Broken(Message):
     traceback: str = ""
 
 
-FromWorker = Imported | Ready | InitFailed | Failed | UnitFailed | Flushed | Dry | ShuttingDown | ShutdownDone | Broken
+FromWorker = (
+    Imported
+    | Ready
+    | InitFailed
+    | Failed
+    | UnitFailed
+    | Flushed
+    | HandedBack
+    | Dry
+    | ShuttingDown
+    | ShutdownDone
+    | Broken
+)
 
 _encode = msgspec.json.Encoder().encode
 _decode_to_worker: msgspec.json.Decoder[ToWorker] = msgspec.json.Decoder(ToWorker)

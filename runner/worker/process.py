@@ -11,6 +11,7 @@ import ctypes
 import os
 import signal
 import sys
+from functools import partial
 from typing import NoReturn
 
 import msgspec
@@ -51,14 +52,8 @@ def main(control_fd: int, parent: int) -> NoReturn:
         # The script asked for the end of its process: at once, with the slot still naming the mini-batch.
         flush_streams()
         os._exit(_exit_code(error))
-    except RunnerError as error:
-        _break(control, error.reason, str(error), "")
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        _break(control, "STORAGE_FAILED", f"{where}{error.strerror or error}", describe(error).traceback)
     except BaseException as error:  # noqa: BLE001 - the edge of the process
-        blame = describe(error)
-        _break(control, "INTERNAL", f"a worker failed: {blame.what}", _whole_traceback(error))
+        _break(control, error)
     _end(control, entry, shutdown)
 
 
@@ -86,7 +81,7 @@ def _work(control: Control, setup: Setup, spec: ParallelSpec, entry: Entry) -> S
     from runner.dispatch._ledger import Board
     from runner.worker.work import Work
 
-    return Work(control, Board.open(setup.board_path), setup, spec, entry).run()
+    return Work(control, Board.open(setup.board_path), setup, spec, entry, partial(_break, control)).run()
 
 
 def _end(control: Control, entry: Entry, shutdown: Shutdown) -> NoReturn:
@@ -112,9 +107,18 @@ def _fail(control: Control, message: InitFailed) -> NoReturn:
     os._exit(1)
 
 
-def _break(control: Control, reason: str, message: str, traceback: str) -> NoReturn:
+def _break(control: Control, error: BaseException) -> NoReturn:
+    """The job cannot go on: say why and end."""
+    if isinstance(error, RunnerError):
+        message = Broken(reason=error.reason, message=str(error))
+    elif isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        message = Broken(reason="STORAGE_FAILED", message=f"{where}{error.strerror or error}")
+    else:
+        what = f"a worker failed: {describe(error).what}"
+        message = Broken(reason="INTERNAL", message=what, traceback=_whole_traceback(error))
     flush_streams()
-    control.send(Broken(reason=reason, message=message, traceback=traceback))
+    control.send(message)
     os._exit(1)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import importlib
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 
 from runner.dataset.read import UnitReader
@@ -43,7 +43,15 @@ _MODES = {"count": COUNT, "text": TEXT, "rows": ROWS}
 class Work:
     """Everything between `init()` and `shutdown()`."""
 
-    def __init__(self, control: Control, board: Board, setup: Setup, spec: ParallelSpec, entry: Entry) -> None:
+    def __init__(
+        self,
+        control: Control,
+        board: Board,
+        setup: Setup,
+        spec: ParallelSpec,
+        entry: Entry,
+        broken: Callable[[BaseException], None],
+    ) -> None:
         self._control, self._board, self._slot, self._serial = control, board, setup.slot, setup.serial
         self._spec, self._plan_path = spec, setup.plan_path
         self._leases: dict[int, OpenLease] = {}
@@ -51,22 +59,22 @@ class Work:
         self._shutdown: Shutdown | None = None
         self._stream: UnitStream | None = None
         self._may_be_fresh = False
-        self._current: OpenLease | None = None
         self._plan: Plan | None = None
         renderer = Renderer(spec.output)
-        self._spooler = Spooler(control, board, self._slot, renderer)
+        self._spooler = Spooler(control, board, self._slot, renderer, broken)
         self._loop = Loop(
             board,
             self._slot,
             entry.run,
             _MODES[renderer.mode],
-            finish=renderer.finish,
+            finish=self._spooler.finish,
             fail=self._on_failure,
             context=self._context if entry.takes_context else None,
             keep=bool(spec.output and spec.output.keep_columns),
             max_bytes=FLUSH_BYTES,
             max_ns=FLUSH_NS,
         )
+        self._spooler.begin(self._loop)
         self._read_ns = 0
         """What reading one mini-batch took lately, 0 while nothing is known."""
         if spec.mini_batch_format in ("pandas", "polars") and any(given.kind == "table" for given in spec.inputs):
@@ -121,7 +129,7 @@ class Work:
             self._may_be_fresh = True
 
     def _wait(self) -> None:
-        self._flush()
+        self._spooler.flush()
         for lease in self._leases.values():
             if not lease.is_told_dry:
                 lease.is_told_dry = True
@@ -140,11 +148,11 @@ class Work:
         word = lease.ledger.word(number)
         if word.state != CLAIMED or word.slot != self._slot:
             return True
-        self._use(lease)
+        self._spooler.use(lease)
         stretch = Stretch(lease, self._unit_of(number), number, number + 1)
         for slab in self._read_now(stretch, wanted=lambda first, end: True):
             self._loop.call(lease.ledger, slab, number)
-            self._flush(single=number)
+            self._spooler.flush(single=number)
         return True
 
     def _do_retries(self) -> bool:
@@ -216,8 +224,8 @@ class Work:
         stream = self._stream
         assert stream is not None
         try:
-            if not stream.has_waiting and self._spooler.is_stale(self._loop, FLUSH_NS):
-                self._flush()
+            if not stream.has_waiting:
+                self._spooler.flush_stale(FLUSH_NS)
             first, end = stream.awaited()
             self._board.set_phase(self._slot, LOAD, first, -1, end - first)
             found = stream.next()
@@ -251,26 +259,17 @@ class Work:
             at = slab.end_mini_batch
 
     def _drain(self, lease: OpenLease, slab: Slab) -> None:
-        self._use(lease)
+        self._spooler.use(lease)
         while True:
             end = self._loop.drain(lease.ledger, slab)
             if end not in (FULL, DUE):
                 break
-            self._flush()
+            self._spooler.flush()
             self._take_messages(wait=False)
             if self._shutdown is not None:
                 return
         if end == STOPPED:
             self._leases.pop(lease.id, None)
-
-    def _use(self, lease: OpenLease) -> None:
-        """A segment belongs to one lease."""
-        if lease is not self._current:
-            self._flush()
-            self._current = lease
-
-    def _flush(self, single: int = -1) -> None:
-        self._spooler.flush(self._loop, self._current, single=single)
 
     def _close_stream(self) -> None:
         if self._stream is not None:
@@ -287,10 +286,9 @@ class Work:
         if isinstance(error, InputChanged | OutputInvalid):
             raise error
         blame = describe(error)
-        assert self._current is not None
         self._control.send(
             Failed(
-                lease=self._current.id,
+                lease=self._spooler.lease.id,
                 mini_batch=mini_batch,
                 attempt=attempt,
                 item_count=item_count,
