@@ -6,6 +6,7 @@ all, so each is looked for before Ray is asked.
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import signal
@@ -32,7 +33,6 @@ class Connection:
         probe(address)
         keep_from_proxies(address)
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
         if token_path is not None:
             _use_token(token_path)
         try:
@@ -77,12 +77,17 @@ def _use_token(path: str) -> None:
     os.environ["RAY_AUTH_TOKEN_PATH"] = path
 
 
+def import_ray_soon() -> None:
+    """Begin the import, which takes half a second, while something else is waited for."""
+    threading.Thread(target=importlib.import_module, args=("ray",), name="import-ray", daemon=True).start()
+
+
 def _import_ray() -> Any:
     """Ray, not yet connected, with a clean idea of the token; importing it must not take over our signals."""
-    logging.getLogger("ray").setLevel(logging.CRITICAL)
     handler = signal.getsignal(signal.SIGTERM)
     import ray
 
+    logging.getLogger("ray").setLevel(logging.CRITICAL)  # importing it has set another level
     if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is not handler:
         signal.signal(signal.SIGTERM, handler)
     try:  # what an earlier connection of this process has read is stale

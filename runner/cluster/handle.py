@@ -29,6 +29,7 @@ POLL_S = 1.0
 _STEP_S = 0.25
 _DOUBT_S = 2.0
 _WAITING_AGAIN_S = 60.0
+_KINDLY_S = 0.5
 _BURIAL_S = 3.0
 
 Call = tuple[bytes, bytes]
@@ -250,11 +251,19 @@ class RayHandle:
             if begun is None or begun.boot != read_boot():
                 return True
             # Ray says at once that a stopped process is dead, and kills it five seconds later.
-            kill_process(begun.pid, begun.start_time)
-            deadline = time.monotonic() + _BURIAL_S
-            while is_same_process(begun.pid, begun.start_time) and time.monotonic() < deadline:
-                time.sleep(0.005)
+            if not self._is_buried(begun, _KINDLY_S):
+                kill_process(begun.pid, begun.start_time)
+                self._is_buried(begun, _BURIAL_S)
             return True
+
+    @staticmethod
+    def _is_buried(begun: Begun, within_s: float) -> bool:
+        deadline = time.monotonic() + within_s
+        while is_same_process(begun.pid, begun.start_time):
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.005)
+        return True
 
 
 _LEND = encode_call("lend")[:7]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -76,6 +77,8 @@ def _ready_address(paths: KeeperFolder, say: Say, deadline: float) -> str:
     began = time.monotonic()
     keeper = _start_keeper(paths)
     address = _await_address(paths, lambda: keeper.poll() is not None, deadline)
+    # It ends when this process has let go, perhaps long before this process does: it must not stay a zombie then.
+    threading.Thread(target=keeper.wait, name="reap-keeper", daemon=True).start()
     if not address:
         raise _unavailable(paths, f"it did not start: {_last_line(paths.ray_log) or _last_line(paths.keeper_log)}")
     say(f"the embedded Ray is ready after {time.monotonic() - began:.1f} s")

@@ -14,7 +14,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -82,21 +81,19 @@ class Keeper:
         self._asked_to_end = True
 
     def _start_ray(self) -> str:
-        """Start Ray and give its address; the port of the Ray client may be taken meanwhile, then another is tried."""
-        for _ in range(3):
-            with open(self._folder.ray_log, "wb") as output:
-                self._ray = subprocess.Popen(
-                    ray_command(self._temp_dir, count_cores(), free_port()),
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=output,
-                    cwd="/",
-                    env=ray_environment(os.environ, self._folder.token, self._temp_dir),
-                    preexec_fn=dying_with(os.getpid()),
-                )
-            if address := self._await_address(self._ray):
-                return address
-            kill_marked(MARK, self._temp_dir)
+        """Start Ray and give its address."""
+        with open(self._folder.ray_log, "wb") as output:
+            self._ray = subprocess.Popen(
+                ray_command(self._temp_dir, count_cores()),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                cwd="/",
+                env=ray_environment(os.environ, self._folder.token, self._temp_dir),
+                preexec_fn=dying_with(os.getpid()),
+            )
+        if address := self._await_address(self._ray):
+            return address
         raise RayDied(f"`ray start` did not get ready; see {self._folder.ray_log}")
 
     def _await_address(self, ray: subprocess.Popen[bytes]) -> str:
@@ -132,18 +129,17 @@ class Keeper:
         self._lock.release()
 
 
-def ray_command(temp_dir: str, cores: int, client_port: int) -> list[str]:
+def ray_command(temp_dir: str, cores: int) -> list[str]:
     """`ray start` with nothing that this runner does not need."""
-    beside = Path(sys.executable).with_name("ray")
-    program = [str(beside)] if beside.exists() else [sys.executable, "-m", "ray.scripts.scripts"]
     return [
-        *program,
+        sys.executable,
+        "-m",
+        "runner.cluster.head",
         "start",
         "--head",
         "--block",
         f"--node-ip-address={NODE_ADDRESS}",
         "--port=0",
-        f"--ray-client-server-port={client_port}",
         f"--num-cpus={cores}",
         "--include-dashboard=false",
         "--include-log-monitor=false",
@@ -168,14 +164,6 @@ def ray_environment(environment: Mapping[str, str], token: Path, temp_dir: str) 
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_memory_monitor_refresh_ms": "0",  # the instance watches memory itself
     }
-
-
-def free_port() -> int:
-    """A free port for the Ray client's server, which cannot be left out and whose usual port is one per host."""
-    with socket.socket() as probe:
-        probe.bind((NODE_ADDRESS, 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 def main() -> int:

@@ -21,7 +21,7 @@ import msgspec
 import runner
 from runner.cluster.address import answers
 from runner.cluster.base import Emit, Placement, Say
-from runner.cluster.connect import Connection
+from runner.cluster.connect import Connection, import_ray_soon
 from runner.cluster.handle import RayHandle
 from runner.cluster.join import KeptRay, join_keeper
 from runner.cluster.letters import Probe, Start
@@ -120,6 +120,7 @@ class RayCluster:
     def _connect(self) -> Connection:
         if self._address is not None:
             return Connection(self._address)
+        import_ray_soon()
         kept = self._kept = join_keeper(self._home_ray, self._say)
         try:
             return Connection(kept.address, token_path=str(kept.token_path))
