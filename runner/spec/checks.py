@@ -10,6 +10,7 @@ from runner.spec.arguments import FIELD_OF
 from runner.spec.bindings import check_references, references
 from runner.spec.data_shapes import SPLIT_TYPES, is_literal
 from runner.spec.findings import Findings
+from runner.spec.findings import Path as Place
 from runner.spec.meaning import (
     effective,
     has_value,
@@ -23,6 +24,12 @@ from runner.spec.sizes import mini_batch_size
 from runner.spec.targets import Unplaceable, place, place_input
 
 _TARGET_TYPES = ("uri_file", "uri_folder", "mltable")
+_FREE = {(key,) for key in ("description", "display_name", "comment", "tags", "properties")} | {
+    ("input_data",),
+    ("environment_variables",),
+}
+"""Text that is only shown, and keys whose bindings have checks of their own."""
+_BOUND = {("task", "append_row_to"), ("task", "program_arguments")}
 _TEMPLATES = ("name", "output_name", "default_datastore")
 
 
@@ -43,6 +50,7 @@ def check_sense(document: Mapping[str, Any], base: Path, found: Findings) -> Non
     _check_target(document, target, arguments.read, found)
     _check_runner(document, target, kinds, found)
     _check_places(document, base, found)
+    _check_strays(document, (), found)
     if isinstance(document.get("task", {}).get("environment"), Mapping):
         _check_environment(document["task"]["environment"], base, found)
 
@@ -158,6 +166,21 @@ def _check_places(document: Mapping[str, Any], base: Path, found: Findings) -> N
                 place(path, base, None)
         except Unplaceable as error:
             found.problem(at, error.what, error.remedy)
+
+
+def _check_strays(value: Any, at: Place, found: Findings) -> None:
+    """Note bindings where nothing would ever put a value in."""
+    if at[:1] in _FREE or at[:2] in _BOUND or (at[:1] == ("outputs",) and at[2:] == ("path",)):
+        return
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            _check_strays(inner, (*at, name), found)
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            _check_strays(inner, (*at, index), found)
+    elif isinstance(value, str) and (stray := references(value)) and found.is_clean(*at):
+        why = "but a job of its own has no parent" if stray[0].startswith("parent") else "where no binding is put in"
+        found.problem(at, f"holds ${{{{{stray[0]}}}}}, {why}", "write the value itself")
 
 
 def _check_environment(environment: Mapping[str, Any], base: Path, found: Findings) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,6 +127,9 @@ class Job(ABC):
             FileExistsError: the path exists.
             ValidationException: there is no destination, no folder for it, or (an OSError too) no writing to it.
         """
+        if dest is None and "path" in kwargs:
+            warnings.warn("dump(path=...) is the old form; write dump(dest)", DeprecationWarning, stacklevel=2)
+            dest = kwargs.pop("path")
         dump_document(self.to_document(), self._base_path, dest, **kwargs)
 
     @abstractmethod

@@ -176,6 +176,8 @@ def _check_apart(
             if placed is not None and Path(placed).is_relative_to(target.path):
                 what = f"leads to {target.path}, where the input {name} is"
                 found.problem(at, what, "write a path outside the input")
+            elif placed is not None and Path(target.path).is_relative_to(placed):
+                found.notice(at, f"leads to {target.path}, inside the input {name}: the next run would read it")
 
 
 def say_fallbacks(document: Mapping[str, Any], places: Places, found: Findings) -> None:

@@ -193,3 +193,9 @@ def test_a_path_like_destination_and_a_bare_name_work(folder: Path, monkeypatch:
     monkeypatch.chdir(folder)
     load_job("job.yml").dump("bare.yml")
     assert load_job("bare.yml") == load_job(os.fspath(folder / "job.yml"))
+
+
+def test_the_old_keyword_still_works_with_a_warning(folder: Path) -> None:
+    with pytest.warns(DeprecationWarning, match="dump"):
+        ParallelJob().dump(path=folder / "old.yml")
+    assert (folder / "old.yml").is_file()

@@ -255,6 +255,13 @@ def test_an_empty_folder_is_no_existing_target_and_overwrite_allows_one(folder: 
     assert problems_of(folder, places) == []
 
 
+def test_a_target_inside_an_input_is_a_notice(folder: Path, places: Places) -> None:
+    (folder / "job.yml").write_text(JOB.replace("./out/scores.txt", "./letters/scores.txt"))
+    found = validate(load_job(folder / "job.yml"), places=places)
+    assert found.problems == ()
+    assert ["the next run would read it" in notice for notice in found.notices] == [True]
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_folder_without_write_permission_is_told(folder: Path, places: Places) -> None:
     (folder / "out").mkdir(mode=0o555)

@@ -97,6 +97,8 @@ def test_a_sound_job_has_no_problem_and_no_notice() -> None:
         ("tags: {a: [1]}", "tags.a is a list, not text"),
         ("identity: {type: bogus}", "identity.type is 'bogus';"),
         ("compute: ''", "compute is empty;"),
+        ("compute: ${{parent.inputs.c}}", "compute holds ${{parent.inputs.c}}, but a job of its own has no parent;"),
+        ("experiment_name: ${{name}}", "experiment_name holds ${{name}}, where no binding is put in;"),
         ("name: a/b", "name is 'a/b', which cannot name a job;"),
         ("name: a--b", "name is 'a--b', which cannot name a job;"),
         ("display_name: 2024-01-01", "display_name is a bare date (2024-01-01); put it in quotes"),
@@ -172,6 +174,7 @@ def test_every_form_of_a_size_is_taken_for_tables(size: str) -> None:
         ("a: {path: '${{parent.inputs.x}}'}", "inputs.a.path is '${{parent.inputs.x}}', and a job of its own"),
         ("a: {type: integer, default: x}", "inputs.a.default is 'x', not of type integer"),
         ("a: {type: integer, default: 7, max: 5}", "inputs.a.default is 7, above the maximum 5"),
+        ("a: ${{parent.inputs.x}}", "inputs.a holds ${{parent.inputs.x}}, but a job of its own has no parent;"),
         ("a: {type: string}", "inputs.a has no value;"),
     ],
 )
