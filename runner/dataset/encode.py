@@ -19,6 +19,30 @@ ROW_GROUP_BYTES = 128 << 20
 SAMPLE_ROWS = 1 << 14
 
 
+class Sink:
+    """A file as Arrow writes to it. Arrow's writers close what they are given, even when given up; this stays open."""
+
+    closed = False
+
+    def __init__(self, file: HashedFile) -> None:
+        self._file = file
+
+    def write(self, data: bytes | memoryview) -> int:
+        """Write all of `data`; what comes after the file was closed is the farewell of a writer that was given up."""
+        return len(data) if self._file.is_closed else self._file.write(data)
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+    def close(self) -> None:
+        """The file is closed by whoever opened it."""
+
+
+def open_sink(file: HashedFile) -> pa.NativeFile:
+    """The file for Arrow's writers."""
+    return pa.PythonFile(Sink(file), mode="w")
+
+
 class TableFile:
     """One Parquet or IPC file being written from slices; rows keep their order, row groups are made of whole slices."""
 
@@ -50,7 +74,7 @@ class TableFile:
         self.row_count += rows.num_rows
         self._pending, self._pending_rows, self._pending_bytes = [], 0, 0
         if self._writer is None:
-            self._writer = _open_writer(pa.PythonFile(self.file, mode="w"), rows, self._output)
+            self._writer = _open_writer(open_sink(self.file), rows, self._output)
         if isinstance(self._writer, pq.ParquetWriter):
             self._writer.write_table(rows, row_group_size=ROW_GROUP_ROWS)
         elif rows.num_rows:

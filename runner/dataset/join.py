@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from runner.dataset.encode import TableFile
+from runner.dataset.encode import TableFile, open_sink
 from runner.dataset.output_schema import plain, unify_returned
 from runner.dataset.parts import BORDER, BORDERS_SUFFIX, check_same_columns
 from runner.dataset.render import text_settings
@@ -109,7 +109,7 @@ class _LineFile:
 
     def __init__(self, path: Path, compression: str) -> None:
         self.file = HashedFile(path)
-        self._sink = pa.PythonFile(self.file, mode="w")
+        self._sink = open_sink(self.file)
         self._out = self._sink if compression == "none" else pa.CompressedOutputStream(self._sink, compression)
         self.line_bytes = 0
 

@@ -55,14 +55,9 @@ class HashedFile:
             view = view[os.write(self._fd, view) :]
         return written
 
-    def tell(self) -> int:
-        return self.size_bytes
-
-    def flush(self) -> None:
-        """Nothing is held back."""
-
     @property
     def sha256(self) -> str:
+        """The digest of what has been written so far, as hex."""
         return self._sha.hexdigest()
 
     def finish(self) -> None:
@@ -71,7 +66,8 @@ class HashedFile:
         self.close()
 
     @property
-    def closed(self) -> bool:
+    def is_closed(self) -> bool:
+        """True once `finish` or `close` has been called."""
         return self._fd < 0
 
     def close(self) -> None:
@@ -85,16 +81,6 @@ class HashedFile:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    # What Arrow asks of a Python file.
-    def readable(self) -> bool:
-        return False
-
-    def writable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return False
 
 
 def sync_folder(folder: Path) -> None:
