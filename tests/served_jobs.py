@@ -100,7 +100,7 @@ def serving(home: Home, launched: list[str], **options: Any) -> Iterator[str]:
     def body() -> None:
         try:
             asyncio.run(run())
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - raised again in the thread of the test
             told["error"] = error
         finally:
             ready.set()

@@ -10,10 +10,10 @@ from collections.abc import Callable
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from runner.errors import ArgumentInvalid
-from runner.server.guard import Guard
+from runner.server.guard import Collector, Guard
 from runner.server.hub import Hub
 from runner.server.jobs import Jobs
 from runner.server.service import DESCRIPTOR, JobService, handlers
@@ -89,13 +89,16 @@ class Server:
         self._reader = Store(self._home)
         hub = Hub(self._reader, self._jobs.store, limit=self._watcher_limit, heartbeat_s=self._heartbeat_s)
         self._service = JobService(self._jobs, self._reader, hub)
-        guard = Guard(self._home.token(), self._listen)
-        self._server = grpc.aio.server(interceptors=[guard], options=_OPTIONS)
+        self._server = grpc.aio.server(options=_OPTIONS)
         self._health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         names = (DESCRIPTOR.full_name, health.SERVICE_NAME, reflection.SERVICE_NAME)
-        reflection.enable_server_reflection(names, self._server)
-        self._server.add_generic_rpc_handlers((handlers(self._service),))
+        guarded = Collector()
+        guarded.add_generic_rpc_handlers((handlers(self._service),))
+        reflector = reflection.aio.ReflectionServicer(names)
+        reflection_pb2_grpc.add_ServerReflectionServicer_to_server(reflector, guarded)
+        token = self._home.token()
+        self._server.add_generic_rpc_handlers(tuple(Guard(one, token, self._listen) for one in guarded.handlers))
         try:
             port = self._server.add_insecure_port(self._listen)
         except RuntimeError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
@@ -17,6 +18,7 @@ from grpc_status import rpc_status
 from runner.api import wire
 from runner.api.status import status_of
 from runner.api.v1 import job_pb2, job_service_pb2
+from runner.entity.job import JobState
 from runner.entity.page import Chunk
 from runner.entity.status import JobStatus
 from runner.errors import Defect, RunnerError
@@ -30,10 +32,34 @@ from runner.store.store import Store
 log = logging.getLogger(__name__)
 
 DESCRIPTOR = job_service_pb2.DESCRIPTOR.services_by_name["JobService"]
+FRESH_S = 0.2
 _THREADS = 16
 _NEEDS_A_LOOK = (JobStatus.CANCEL_REQUESTED, JobStatus.NOT_RESPONDING)
 Item = TypeVar("Item")
 Value = TypeVar("Value")
+
+
+class Replies:
+    """Encoded answers to GetJob, good until anybody writes to the store, and never for long: locks tell of nothing."""
+
+    def __init__(self, reader: Store) -> None:
+        self._reader = reader
+        self._version, self._until = -1, 0.0
+        self._kept: dict[str, bytes] = {}
+
+    def find(self, resource: str) -> bytes | None:
+        """The answer for a job, when it is known to be fresh."""
+        changed, self._version = self._reader.has_changed(self._version)
+        now = time.monotonic()
+        if changed or now >= self._until:
+            self._kept.clear()
+            self._until = now + FRESH_S
+        return self._kept.get(resource)
+
+    def keep(self, resource: str, reply: bytes) -> bytes:
+        """Keep an answer that was made at once when `find` had none, with no await between."""
+        self._kept[resource] = reply
+        return reply
 
 
 class JobService:
@@ -41,6 +67,7 @@ class JobService:
 
     def __init__(self, jobs: Jobs, reader: Store, hub: Hub) -> None:
         self._jobs, self._reader, self._hub = jobs, reader, hub
+        self._replies = Replies(reader)
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="jobs")
 
     def close(self) -> None:
@@ -60,15 +87,15 @@ class JobService:
         )
         return wire.job_to_wire(job)
 
-    async def GetJob(self, request: job_service_pb2.GetJobRequest) -> job_pb2.Job:  # noqa: N802
-        name = wire.parse_job_name(request.name)
-        job = self._reader.glance(name)
-        if job is None or job.status in _NEEDS_A_LOOK:
-            job = await self._run(lambda: self._jobs.get(name))
-        message = wire.job_to_wire(job)
-        if (driven := has_driver(self._reader, job)) is not None:
-            message.has_driver = driven
-        return message
+    async def GetJob(self, request: job_service_pb2.GetJobRequest) -> bytes:  # noqa: N802
+        reply = self._replies.find(request.name)
+        if reply is None:
+            name = wire.parse_job_name(request.name)
+            job = self._reader.glance(name)
+            if job is None or job.status in _NEEDS_A_LOOK:
+                return self._answer(await self._run(lambda: self._jobs.get(name)))
+            reply = self._replies.keep(request.name, self._answer(job))
+        return reply
 
     async def ListJobs(self, request: job_service_pb2.ListJobsRequest) -> job_service_pb2.ListJobsResponse:  # noqa: N802
         statuses = wire.statuses_from_request(request.statuses)
@@ -128,6 +155,12 @@ class JobService:
         chunks = await self._run(lambda: self._jobs.read_output(name, output))
         async for chunk in self._each(chunks):
             yield job_service_pb2.ReadOutputResponse(path=chunk.path, data=chunk.data)
+
+    def _answer(self, job: JobState) -> bytes:
+        message = wire.job_to_wire(job)
+        if (driven := has_driver(self._reader, job)) is not None:
+            message.has_driver = driven
+        return message.SerializeToString()
 
     async def _run(self, work: Callable[[], Value]) -> Value:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import queue
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -290,6 +293,35 @@ def test_a_service_that_stops_ends_its_watches(home: Home, tmp_path: Path) -> No
         hand = Hand(home, "sift")
         watching = remote.watch("sift")
         next(watching)
+    with pytest.raises(ServerUnavailable):
+        list(watching)
+    remote.close()
+    hand.die()
+
+
+SERVE = """
+import sys
+from runner.server.server import serve
+from runner.store.home import Home
+
+serve(Home(sys.argv[1]), print, on_ready=lambda address: print(address, flush=True))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_serving_ends_cleanly_with_a_signal(home: Home, tmp_path: Path, number: int) -> None:
+    command = [sys.executable, "-c", SERVE, str(home.root)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        remote = Remote(process.stdout.readline().strip(), home.token())
+        made = remote.create(write_job(tmp_path / "work"), name="sift")
+        hand = Hand(home, made.name)
+        watching = remote.watch("sift")
+        next(watching)
+        process.send_signal(number)
+        assert process.wait(timeout=30) == 0
+        assert process.stderr.read() == ""
     with pytest.raises(ServerUnavailable):
         list(watching)
     remote.close()
