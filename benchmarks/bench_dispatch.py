@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import multiprocessing
 import os
 import platform
@@ -168,14 +169,13 @@ def start_actor(folder: str) -> Any:
     os.environ["RAY_AUTH_TOKEN_PATH"] = str(token)
     import ray
 
-    ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
 
-    @ray.remote
     class Actor:
         def run(self, number: int) -> int:
             return len(do_nothing(number))
 
-    actor = Actor.remote()
+    actor: Any = ray.remote(Actor).remote()
     ray.get(actor.run.remote(0))
     return actor
 

@@ -129,12 +129,10 @@ def is_whole(slot: Slot) -> bool:
 def test_a_snapshot_is_never_torn(busy_worker: tuple[Board, int]) -> None:
     board, _ = busy_worker
     seen = set()
-    until = time.monotonic() + 1.0
-    while time.monotonic() < until:
+    while len(seen) < 100_000:
         slot = board.read(0)
         assert is_whole(slot), slot
         seen.add(slot.call_number)
-    assert len(seen) > 100
 
 
 def test_a_stopped_or_killed_writer_never_blocks_its_reader(busy_worker: tuple[Board, int]) -> None:

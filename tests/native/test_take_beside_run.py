@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import gc
+import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pytest
 
-from runner.dispatch._ledger import Board, Ledger
-from runner.dispatch._loop import TEXT, Loop
+from runner.dispatch._ledger import CLAIMED, FREE, Board, Ledger
+from runner.dispatch._loop import COUNT, DRY, ROWS, TEXT, Loop
 
 
 def test_what_was_finished_before_a_long_call_can_be_taken_during_it(tmp_path: Path) -> None:
@@ -62,3 +66,106 @@ def test_what_was_finished_before_a_long_call_can_be_taken_during_it(tmp_path: P
     found.append((last.records["mini_batch"].tolist(), last.outputs))
     assert [numbers for numbers, _ in found] == [[0, 1, 2, 3], [4, 5, 6], [7, 8, 9]]
     assert [line for _, lines in found for line in lines] == [b"%d\n" % n for n in range(10)]
+
+
+class Cycle:
+    """Only the collector frees it, and then Python code runs in which the other thread may get its turn."""
+
+    def __init__(self) -> None:
+        self.me = self
+
+    def __del__(self) -> None:
+        for _ in range(20):
+            pass
+
+
+@pytest.fixture
+def eager_threads() -> Iterator[None]:
+    """Collect at almost every allocation, and change threads whenever that is possible."""
+    interval, thresholds = sys.getswitchinterval(), gc.get_threshold()
+    sys.setswitchinterval(1e-6)
+    gc.set_threshold(2)
+    yield
+    gc.set_threshold(*thresholds)
+    sys.setswitchinterval(interval)
+
+
+def test_nothing_is_lost_or_doubled_when_another_thread_takes_all_the_time(tmp_path: Path, eager_threads: None) -> None:
+    count = 20_000
+    board = Board.create(str(tmp_path / "board"), 1)
+    ledger = Ledger.create(str(tmp_path / "ledger"), 0, count, [0])
+
+    def run(batch: dict[str, Any]) -> Any:
+        Cycle()
+        number = int(batch["n"][0])
+        return np.full(number % 3, number, [np.int32, np.float64][number % 7 == 0])
+
+    def no_finish(*arguments: object) -> tuple[object, int, int]:
+        raise AssertionError(arguments)
+
+    loop = Loop(board, 0, run, ROWS, finish=no_finish, fail=no_finish, keep=False, max_ns=10**12)
+    slab = SimpleNamespace(
+        first_mini_batch=0,
+        end_mini_batch=count,
+        rows_per_mini_batch=1,
+        row_count=count,
+        first_item=0,
+        columns=(("n", np.arange(count)),),
+        cut=None,
+        kept=None,
+    )
+    done = threading.Event()
+    numbers: list[int] = []
+
+    def take() -> None:
+        while True:
+            last = done.is_set()
+            taken = loop.take()
+            mine = taken.records["mini_batch"].tolist()
+            values = [value for _, array in taken.outputs for value in array.tolist()]
+            assert values == [number for number in mine for _ in range(number % 3)]
+            numbers.extend(mine)
+            if last:
+                return
+
+    other = threading.Thread(target=take)
+    other.start()
+    assert loop.drain(ledger, slab) == DRY
+    done.set()
+    other.join()
+    assert numbers == list(range(count))
+
+
+def test_what_is_claimed_behind_a_long_call_can_be_handed_back_during_it(tmp_path: Path) -> None:
+    board = Board.create(str(tmp_path / "board"), 1)
+    ledger = Ledger.create(str(tmp_path / "ledger"), 0, 2000, [0])
+    counts: list[tuple[int, ...]] = []
+
+    def run(batch: int) -> list[int]:
+        if batch == 1500 and not counts:
+            counts.append(ledger.counts(0, 2000))
+            back = threading.Thread(target=lambda: counts.append((loop.hand_back_rest(), loop.hand_back_rest())))
+            back.start()
+            back.join()
+            assert [ledger.word(number).state for number in (1500, 1501)] == [CLAIMED, FREE]
+        return [batch]
+
+    def no_finish(*arguments: object) -> tuple[object, int, int]:
+        raise AssertionError(arguments)
+
+    loop = Loop(board, 0, run, COUNT, finish=no_finish, fail=no_finish, max_ns=10**12, max_bytes=72 * 1000)
+    slab = SimpleNamespace(
+        first_mini_batch=0,
+        end_mini_batch=2000,
+        rows_per_mini_batch=1,
+        row_count=2000,
+        first_item=0,
+        columns=None,
+        cut=lambda start, stop, mini_batch: mini_batch,
+        kept=None,
+    )
+    while loop.drain(ledger, slab) != DRY:
+        ledger.complete(0, loop.take().records["mini_batch"], 1)
+    ledger.complete(0, loop.take().records["mini_batch"], 2)
+    assert counts[1] == (counts[0][1] + counts[0][2] - 1501, 0)
+    assert ledger.counts(0, 2000) == (0, 0, 2000, 0), "what was handed back is found again"

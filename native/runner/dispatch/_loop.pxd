@@ -61,7 +61,8 @@ cdef class Loop:
     cdef int64_t item_count
     cdef int64_t began_ns
 
-    # What is buffered.
+    # What is buffered; only whoever made `busy` true, under the GIL, changes it.
+    cdef bint busy
     cdef Record *records
     cdef int64_t record_count
     cdef int64_t record_capacity
@@ -84,6 +85,11 @@ cdef class Loop:
     cdef int run_claimed(self) except -1
     cdef int run_one(self, int64_t mini_batch) except -1
     cdef int guarded(self, bint single, int64_t mini_batch) except -1
+    cdef int append(
+        self, int64_t called_ns, int64_t elapsed_ns, int64_t start, int64_t stop, int64_t length, int64_t rows,
+        int64_t size, cnp.ndarray array, object output,
+    ) except -1
+    cdef void enter(self) noexcept
     cdef dict slice(self, int64_t start, int64_t stop)
     cdef int on_failure(self, object error) except -1
     cdef int verdict(self) noexcept
@@ -91,7 +97,7 @@ cdef class Loop:
     cdef int append_values(self, cnp.ndarray values) except -1
     cdef int grow_values(self, cnp.ndarray like, int64_t count) except -1
     cdef int close_values(self) except -1
-    cdef int append_kept(self, int64_t start, int64_t stop) except -1
+    cdef int append_kept(self, int64_t start) except -1
     cdef int close_kept(self) except -1
     cdef void phase(self, int64_t phase) noexcept
     cdef void idle(self) noexcept

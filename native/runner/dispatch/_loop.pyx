@@ -25,6 +25,7 @@ from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
 from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy
+from posix.unistd cimport usleep
 
 import time
 from typing import Any, NamedTuple, Protocol
@@ -121,7 +122,9 @@ class Slab(Protocol):
 
 @cython.final
 cdef class Loop:
-    """Runs claimed mini-batches of one worker and buffers what they return. Not thread-safe; holds the GIL.
+    """Runs claimed mini-batches of one worker and buffers what they return; holds the GIL.
+
+    Belongs to one thread; from another one only `pending_count`, `due_ns`, `take` and `hand_back_rest` may be used.
 
     `finish(result, mini_batch, item_count)` returns (output, length, rows) for what is not counted or copied
     natively; its exceptions count as failures of the mini-batch. `fail(mini_batch, attempt, first_item, item_count,
@@ -216,7 +219,7 @@ cdef class Loop:
     def hand_back_rest(self):
         """Put back what is claimed and not begun, and return how many those are: the call at hand takes long.
 
-        Another thread may do so while this one is in the script; see `take`.
+        Another thread may do so while this one is in the script.
         """
         cdef int64_t count = 0
         if self.next < self.stop and self.ledger.header != NULL:
@@ -238,21 +241,24 @@ cdef class Loop:
         """Return what is buffered, and begin anew.
 
         Drop the arrays before the next drain where possible: their memory is then used again. Another thread may take
-        while this one is in `cut`, `context`, `run`, `finish` or `fail`, with the collector off: nothing between the
-        first and the last line of this may let other Python code run.
+        while this one is in the script or in a callback.
         """
-        cdef list outputs, kept
-        cdef cnp.ndarray records = np.empty(self.record_count, dtype=RECORD)
-        if self.record_count:
-            memcpy(cnp.PyArray_DATA(records), self.records, <size_t>self.record_count * sizeof(Record))
-        self.close_values()
-        self.close_kept()
-        outputs, kept = self.outputs, self.kept
-        self.outputs = []
-        self.kept = []
-        self.record_count = 0
-        self.buffered_bytes = 0
-        return Taken(records, outputs, kept)
+        cdef cnp.ndarray records
+        self.enter()
+        try:
+            self.close_values()
+            self.close_kept()
+            records = np.empty(self.record_count, dtype=RECORD)
+            if self.record_count:
+                memcpy(cnp.PyArray_DATA(records), self.records, <size_t>self.record_count * sizeof(Record))
+            taken = Taken(records, self.outputs, self.kept)
+            self.outputs = []
+            self.kept = []
+            self.record_count = 0
+            self.buffered_bytes = 0
+            return taken
+        finally:
+            self.busy = False
 
     # -- the slab and the claim at hand
 
@@ -345,8 +351,7 @@ cdef class Loop:
         cdef int64_t start = (mini_batch - self.slab_first) * self.rows_per_mini_batch
         cdef int64_t stop = min(start + self.rows_per_mini_batch, self.row_count)
         cdef int64_t called_ns, elapsed_ns, length, rows, size = 0
-        cdef cnp.ndarray array
-        cdef Record *record
+        cdef cnp.ndarray array = None
         assert self.slab_first <= mini_batch < self.slab_end and 0 <= start, "a mini-batch outside its slab"
         start = min(start, stop)
         self.mini_batch = mini_batch
@@ -376,7 +381,6 @@ cdef class Loop:
             array = result
             size = cnp.PyArray_NBYTES(array)
         else:
-            array = None
             self.phase(PHASE_RETURN)
             output, length, rows = self.finish(result, mini_batch, self.item_count)
             size = output_size(output, rows)
@@ -385,42 +389,54 @@ cdef class Loop:
             raise ValueError(
                 f"run returned {rows} rows for {self.item_count} items; with keep_columns it must return exactly one row per item"
             )
-        # Whatever may raise comes before the record: a mini-batch is buffered whole or not at all.
-        if self.kept_rows is not None:
-            self.append_kept(start, stop)
-        if self.mode == MODE_TEXT:
-            self.outputs.append(<bytes?>output)
-        elif self.mode == MODE_ROWS:
-            if array is not None:
-                self.append_values(array)
-            else:
-                self.close_values()
-                self.outputs.append(("object", output, rows))
-        if self.kept_rows is not None:
-            self.kept_stop = stop
-
-        # Only now: while Python code ran, another thread may have taken what was buffered.
-        record = &self.records[self.record_count]
-        record.mini_batch = mini_batch
-        record.item_count = self.item_count
-        record.length = length
-        record.succeeded = min(length, self.item_count)
-        record.row_count = rows
-        record.start_ns = called_ns + self.wall_offset_ns
-        record.elapsed_ns = elapsed_ns
-        record.attempt = <int32_t>self.attempt
-        record.slot = <int32_t>self.slot
-        record.flags = 0
-        record.unused = 0
-        if self.record_count == 0:
-            self.buffered_since_ns = self.now
-        self.record_count += 1
-        self.buffered_bytes += size + <int64_t>sizeof(Record)
-        self.board.write(
-            self.slot, PHASE_RETURN, mini_batch, self.first_item + start, self.item_count, self.began_ns,
-            1, 0, record.succeeded, self.item_count - record.succeeded,
-        )
+        self.append(called_ns, elapsed_ns, start, stop, length, rows, size, array, output)
         return self.verdict()
+
+    cdef int append(
+        self, int64_t called_ns, int64_t elapsed_ns, int64_t start, int64_t stop, int64_t length, int64_t rows,
+        int64_t size, cnp.ndarray array, object output,
+    ) except -1:
+        """Buffer what the entry at hand returned: an array to copy or an output, and its record. All of it or nothing."""
+        cdef int64_t succeeded = min(length, self.item_count)
+        cdef Record *record
+        self.enter()
+        try:
+            # Whatever may raise comes before the record.
+            if self.kept_rows is not None:
+                self.append_kept(start)
+            if self.mode == MODE_TEXT:
+                self.outputs.append(<bytes?>output)
+            elif self.mode == MODE_ROWS:
+                if array is not None:
+                    self.append_values(array)
+                else:
+                    self.close_values()
+                    self.outputs.append(("object", output, rows))
+            if self.kept_rows is not None:
+                self.kept_stop = stop
+            record = &self.records[self.record_count]
+            record.mini_batch = self.mini_batch
+            record.item_count = self.item_count
+            record.length = length
+            record.succeeded = succeeded
+            record.row_count = rows
+            record.start_ns = called_ns + self.wall_offset_ns
+            record.elapsed_ns = elapsed_ns
+            record.attempt = <int32_t>self.attempt
+            record.slot = <int32_t>self.slot
+            record.flags = 0
+            record.unused = 0
+            if self.record_count == 0:
+                self.buffered_since_ns = self.now
+            self.record_count += 1
+            self.buffered_bytes += size + <int64_t>sizeof(Record)
+        finally:
+            self.busy = False
+        self.board.write(
+            self.slot, PHASE_RETURN, self.mini_batch, self.first_item + start, self.item_count, self.began_ns,
+            1, 0, succeeded, self.item_count - succeeded,
+        )
+        return 0
 
     cdef dict slice(self, int64_t start, int64_t stop):
         """A new dict of views on rows [start, stop), as read-only as their columns are."""
@@ -458,6 +474,16 @@ cdef class Loop:
         return GO_ON
 
     # -- the buffers
+
+    cdef void enter(self) noexcept:
+        """Wait until no other thread is changing the buffers; `busy` is then ours.
+
+        Allocating may run the collector, that a finalizer, and that gives up the GIL in the middle of a change.
+        """
+        while self.busy:
+            with nogil:
+                usleep(50)
+        self.busy = True
 
     cdef int reserve_record(self) except -1:
         cdef int64_t capacity
@@ -515,8 +541,8 @@ cdef class Loop:
             self.value_count = 0
         return 0
 
-    cdef int append_kept(self, int64_t start, int64_t stop) except -1:
-        """Make sure that the open run of kept rows ends where `start` begins; the caller then moves its end to `stop`."""
+    cdef int append_kept(self, int64_t start) except -1:
+        """Make sure that the open run of kept rows ends at `start`; the caller then moves its end on."""
         if self.kept_run is self.kept_rows and self.kept_stop == start:
             return 0
         self.close_kept()
