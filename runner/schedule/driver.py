@@ -19,8 +19,9 @@ from pathlib import Path
 import msgspec
 
 from runner.cluster.base import Cluster, Emit, Placement, Say
-from runner.dataset.publish import prepare_staging, publish
+from runner.dataset.publish import publish
 from runner.dataset.saved_plan import check_unchanged, load_plan, save_plan
+from runner.dataset.staging import prepare_staging, remove_staging, staging_of
 from runner.entity.job import JobError, Progress
 from runner.entity.lease import InstanceConfig, Tally
 from runner.entity.parallel import ParallelSpec
@@ -105,6 +106,9 @@ class Driver:
         if status is JobStatus.CANCELED and self._store.get(self._name).status is not JobStatus.CANCEL_REQUESTED:
             self._store.move(self._name, JobStatus.CANCEL_REQUESTED, message="a signal asked for it")
         self._store.move(self._name, status, message=str(error or ""), error=failed, progress=progress)
+        if status is JobStatus.COMPLETED and self._spec.output is not None:
+            # Only now: a crash before the record would need it again.
+            remove_staging(staging_of(self._spec.output, self._name))
         return failed.exit_code if failed else 130 if status is JobStatus.CANCELED else 0
 
     # ---- the journey ------------------------------------------------------------------------------------
@@ -115,7 +119,7 @@ class Driver:
             log.info(notice)
         self._move(JobStatus.PREPARING)
         said = replay(self._folder.journal)
-        staging = prepare_staging(self._spec.output, self._name) if self._spec.output else None
+        staging = self._stage(is_new=not said.records)
         for folder in self._spec.side_outputs.values():
             Path(folder).mkdir(parents=True, exist_ok=True)
         self._plan = self._make_plan()
@@ -145,6 +149,14 @@ class Driver:
             shift.run(cluster, [(self._config(p, staging), p) for p in placements])
         finally:
             cluster.close()
+
+    def _stage(self, *, is_new: bool) -> Path | None:
+        if self._spec.output is None:
+            return None
+        if is_new:
+            # What lies there is of another home's job of this name, or of one whose folder was removed by hand.
+            remove_staging(staging_of(self._spec.output, self._name))
+        return prepare_staging(self._spec.output, self._name)
 
     def _publish(self, staging: Path | None) -> None:
         self._move(JobStatus.FINALIZING)
