@@ -9,7 +9,7 @@ from runner.entity.status import FailureClass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lease:
-    """Mini-batches [first, end) lent to one instance, by which incarnation of the driver, and which copy of the lease."""
+    """Mini-batches [first, end) lent to one instance: by which incarnation of the driver, which copy of the lease."""
 
     first: int
     end: int
@@ -149,7 +149,7 @@ class InitFailure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeaseSplit:
-    """An instance divides `lease` into pieces, each of which will be reported on its own, under the same epoch and lending."""
+    """An instance divides `lease` into pieces; each will be reported on its own, under the same epoch and lending."""
 
     instance: int
     lease: Lease
@@ -182,7 +182,9 @@ class InstanceLost:
     what: str
 
 
-InstanceEvent = Report | Heartbeat | InstanceReady | InitFailure | LeaseSplit | InstanceFailed | InstanceClosed | InstanceLost
+InstanceEvent = (
+    Report | Heartbeat | InstanceReady | InitFailure | LeaseSplit | InstanceFailed | InstanceClosed | InstanceLost
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""The twelve statuses of a job and the moves between them: the one table that SQL, proto and docs are tested against."""
+"""The twelve statuses of a job and the moves between them: the table that SQL, proto and docs are tested against."""
 
 from __future__ import annotations
 
