@@ -23,6 +23,9 @@ from runner.entity.parallel import OutputSpec
 
 MANIFEST = "_manifest.json"
 READ_ROWS = 1 << 18
+SMALL = 1 / 16
+"""Of `part_size`: smaller parts are joined. Joining decodes and encodes again, which at full speed costs as much as the
+job itself; from 8 MB on a file is large enough to be left as it is, and a slow job's tiny parts cost little to join."""
 
 
 class Final(NamedTuple):
@@ -179,11 +182,11 @@ def join_tables(output: OutputSpec, staging: Path, parts: Sequence[Part]) -> lis
 
 
 def _grouped(parts: Sequence[Part], part_size_bytes: int) -> list[list[Part]]:
-    """Parts below half of `part_size` are joined with what follows until they are large enough."""
+    """Small parts are joined with those that follow until they are large enough."""
     groups: list[list[Part]] = []
     size = part_size_bytes
     for part in parts:
-        is_small = part.size_bytes < part_size_bytes / 2
+        is_small = part.size_bytes < part_size_bytes * SMALL
         if not groups or not is_small or size >= part_size_bytes:
             groups.append([])
             size = 0

@@ -112,7 +112,7 @@ def test_parts_with_other_columns_fail_below_one_header(tmp_path: Path, other: A
 
 
 def test_small_parts_are_joined_and_large_ones_only_renamed(tmp_path: Path) -> None:
-    output = _folder(tmp_path, format="parquet", part_size_bytes=20_000)
+    output = _folder(tmp_path, format="parquet", part_size_bytes=100_000)
     rng = np.random.default_rng(0)
     sizes = [300, 300, 300, 5000, 300, 3000, 100, 100]
     leases = [[pd.DataFrame({"x": rng.random(size)})] for size in sizes]
