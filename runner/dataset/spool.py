@@ -114,7 +114,9 @@ def write_segment(path: str | Path, taken: Taken, renderer: Renderer) -> int:
                 return _write_text(file, entries, taken.outputs, frames)
             return _finish(file, _begin(file, "count"), entries, [], [])
     finally:
-        renderer.frames.clear()
+        # Only these: another thread may have rendered one that is not taken yet.
+        for mini_batch in taken.records["mini_batch"].tolist() if renderer.frames else ():
+            renderer.frames.pop(mini_batch, None)
 
 
 def _begin(file: pa.NativeFile, mode: Mode) -> int:

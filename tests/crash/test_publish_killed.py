@@ -35,7 +35,7 @@ is_folder, output_format = kind.split("-")[0] == "folder", kind.split("-")[1]
 def output_in(world: Path) -> OutputSpec:
     target = world / "target"
     return OutputSpec(name="o", target=str(target), is_folder=is_folder, format=output_format, overwrite=overwrite,
-                      part_size_bytes=20 if output_format == "jsonl" else 1200)
+                      part_size_bytes=20 if output_format == "jsonl" else 30_000)
 
 
 def part(staging: Path, output: OutputSpec, number: int, values: list[Any]) -> Any:
@@ -99,7 +99,8 @@ if overwrite:
         (pristine / "target" / "notes.txt").write_text("mine")
 output = output_in(pristine)
 staging = prepare_staging(output, "job")
-parts = [part(staging, output, n, list(range(size))) for n, size in enumerate((3, 200, 2, 4))]
+# For tables: two that are joined, one that is large enough, one that is renamed alone.
+parts = [part(staging, output, n, [n / 7 + i for i in range(size)]) for n, size in enumerate((3, 2, 5000, 4))]
 
 undisturbed = base / "undisturbed"
 shutil.copytree(pristine, undisturbed)

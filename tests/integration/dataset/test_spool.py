@@ -98,6 +98,14 @@ def test_frames_in_text_are_numbered_by_their_columns(tmp_path: Path) -> None:
     assert segment.frames == (("b",), ("a",))
 
 
+def test_what_is_not_taken_yet_keeps_its_columns(tmp_path: Path) -> None:
+    renderer = Renderer(OutputSpec(name="scores", target="/data/out", is_folder=True, frame_header=True))
+    taken = _taken(renderer, [pd.DataFrame({"a": [1]})])
+    renderer.finish(pd.DataFrame({"b": [1]}), 1, 1)
+    write_segment(tmp_path / "s", taken, renderer)
+    assert renderer.frames == {1: ("b",)}
+
+
 def test_sections_begin_at_multiples_of_64_and_are_not_copied(tmp_path: Path) -> None:
     segment = _round_trip(tmp_path, [np.arange(5), np.arange(3.0), np.arange(2)])
     assert segment.entries["section"].tolist() == [0, 1, 0]
