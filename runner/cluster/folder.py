@@ -18,7 +18,7 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from runner.cluster.processes import is_same_process, kill_marked
+from runner.cluster.processes import has_variable, is_same_process, kill_all
 
 MARK = "RUNNER_RAY_FOLDER"
 """Environment variable that every process of an embedded Ray carries; its value is Ray's temporary folder."""
@@ -39,6 +39,19 @@ class KeeperRecord:
     @property
     def is_alive(self) -> bool:
         return is_same_process(self.pid, self.start_time)
+
+    def kill_ray(self) -> None:
+        """Kill every process of the Ray that is or was kept."""
+        kill_all(self._is_of_ray)
+
+    def _is_of_ray(self, pid: int) -> bool:
+        """Known by the mark, or, as Ray's Python processes write their title over it, by session and title."""
+        if has_variable(pid, MARK, self.temp_dir):
+            return True
+        if os.getsid(pid) != self.pid:
+            return False
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+        return command.startswith(b"ray::") or self.temp_dir.encode() in command
 
 
 class KeeperFolder:
@@ -81,7 +94,7 @@ class KeeperFolder:
         self.address.unlink(missing_ok=True)
         record = self.read_record()
         if record is not None:
-            kill_marked(MARK, record.temp_dir)
+            record.kill_ray()
             if Path(record.temp_dir).name.startswith("runner-ray-"):
                 shutil.rmtree(record.temp_dir, ignore_errors=True)
         self.record.unlink(missing_ok=True)

@@ -13,12 +13,15 @@ from importlib.metadata import version
 from pathlib import Path
 
 import runner
+from runner.cluster.address import answers
 from runner.cluster.base import Say
 from runner.cluster.folder import FileLock, KeeperFolder, KeeperRecord
 from runner.cluster.machine import count_cores
+from runner.cluster.processes import kill_process
 from runner.errors import ClusterUnavailable, StorageFailed
 
 LIMIT_S = 120.0
+_END_S = 10.0
 _STEP_S = 0.02
 
 
@@ -70,7 +73,11 @@ def _ready_address(paths: KeeperFolder, say: Say, deadline: float) -> str:
     record = paths.read_record()
     if record is not None and record.is_alive:
         _check_same(paths, record)
-        return _await_address(paths, lambda: not record.is_alive, deadline)
+        address = _await_address(paths, lambda: not record.is_alive, deadline)
+        if address and answers(address, 1.0):
+            _await_end(record)  # its Ray has died, which it will notice
+            return ""
+        return address
     paths.clean()
     cores = count_cores()
     say(f"starting an embedded Ray on {cores} core{'s' * (cores != 1)} ...")
@@ -116,6 +123,15 @@ def _await_address(paths: KeeperFolder, has_ended: Callable[[], bool], deadline:
             return ""
         time.sleep(_STEP_S)
     raise _unavailable(paths, f"it was not ready within {LIMIT_S:g} s")
+
+
+def _await_end(record: KeeperRecord) -> None:
+    """Return when a keeper without a Ray has ended; one that does not (it is stopped, say) is killed."""
+    deadline = time.monotonic() + _END_S
+    while record.is_alive:
+        if time.monotonic() > deadline:
+            kill_process(record.pid, record.start_time)
+        time.sleep(_STEP_S)
 
 
 def _check_same(paths: KeeperFolder, record: KeeperRecord) -> None:

@@ -25,7 +25,7 @@ from types import FrameType
 
 from runner.cluster.folder import MARK, FileLock, KeeperFolder, KeeperRecord
 from runner.cluster.machine import count_cores
-from runner.cluster.processes import dying_with, kill_marked, start_time_of
+from runner.cluster.processes import dying_with, start_time_of
 
 NODE_ADDRESS = "127.0.0.2"
 """Loopback, whatever networks come and go. Not 127.0.0.1: Ray replaces that by the machine's outer address."""
@@ -49,6 +49,13 @@ class Keeper:
         self._folder = folder
         self._lock = FileLock(folder.lock)
         self._temp_dir = tempfile.mkdtemp(prefix="runner-ray-", dir="/tmp")  # short, so not below RUNNER_HOME
+        self._record = KeeperRecord(
+            pid=os.getpid(),
+            start_time=start_time_of(os.getpid()),
+            temp_dir=self._temp_dir,
+            python=sys.executable,
+            ray=version("ray"),
+        )
         self._ray: subprocess.Popen[bytes] | None = None
         self._asked_to_end = False
 
@@ -56,14 +63,7 @@ class Keeper:
         """Keep Ray until nobody needs it; 0 when it ended in order."""
         signal.signal(signal.SIGTERM, self._on_signal)
         signal.signal(signal.SIGINT, self._on_signal)
-        record = KeeperRecord(
-            pid=os.getpid(),
-            start_time=start_time_of(os.getpid()),
-            temp_dir=self._temp_dir,
-            python=sys.executable,
-            ray=version("ray"),
-        )
-        self._folder.write_record(record)
+        self._folder.write_record(self._record)
         self._folder.write_token(secrets.token_hex(32))
         try:
             address = self._start_ray()
@@ -122,7 +122,7 @@ class Keeper:
                 self._ray.wait(STOP_LIMIT_S)
             except subprocess.TimeoutExpired:
                 log.warning("`ray start` did not end within %g s and is killed", STOP_LIMIT_S)
-        kill_marked(MARK, self._temp_dir)
+        self._record.kill_ray()
         shutil.rmtree(self._temp_dir, ignore_errors=True)
         self._folder.record.unlink(missing_ok=True)
         log.info("Ray has ended")

@@ -1,4 +1,4 @@
-"""Processes of this machine, by /proc: who lives, since when, and who carries a mark in its environment."""
+"""Processes of this machine, by /proc: who lives, since when, who is wanted dead."""
 
 from __future__ import annotations
 
@@ -41,27 +41,30 @@ def kill_process(pid: int, start_time: int) -> None:
         os.close(descriptor)
 
 
-def list_marked(name: str, value: str) -> list[tuple[int, int]]:
-    """Pid and start time of the living processes that were started with `name=value` in their environment."""
-    mark = f"{name}={value}".encode()
+def list_processes(is_wanted: Callable[[int], bool]) -> list[tuple[int, int]]:
+    """Pid and start time of the living processes, this one aside, of which `is_wanted` is true."""
     found = []
-    for entry in os.scandir("/proc"):
-        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+    for pid in map(int, filter(str.isdecimal, os.listdir("/proc"))):
+        if pid == os.getpid() or not (started := start_time_of(pid)):
             continue
         try:
-            variables = Path(entry.path, "environ").read_bytes().split(b"\0")
+            if is_wanted(pid):
+                found.append((pid, started))
         except OSError:
-            continue
-        if mark in variables and (started := start_time_of(int(entry.name))):
-            found.append((int(entry.name), started))
+            continue  # gone meanwhile, or another user's
     return found
 
 
-def kill_marked(name: str, value: str, within_s: float = 10.0) -> bool:
-    """Kill everything that carries the mark until nothing does; False when something would not go in time."""
+def has_variable(pid: int, name: str, value: str) -> bool:
+    """Whether a process was started with `name=value` in its environment, and has not written over that since."""
+    return f"{name}={value}".encode() in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+
+
+def kill_all(is_wanted: Callable[[int], bool], within_s: float = 10.0) -> bool:
+    """Kill every process that is wanted until there is none; False when something would not go in time."""
     deadline = time.monotonic() + within_s
-    while marked := list_marked(name, value):
-        for pid, start_time in marked:
+    while found := list_processes(is_wanted):
+        for pid, start_time in found:
             kill_process(pid, start_time)
         if time.monotonic() > deadline:
             return False

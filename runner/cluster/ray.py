@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import threading
 import time
@@ -34,6 +35,8 @@ from runner.entity.parallel import ParallelSpec
 from runner.errors import ClusterUnavailable, StorageFailed
 
 _LOOK_S = 60.0
+
+log = logging.getLogger(__name__)
 
 
 class RayCluster:
@@ -121,12 +124,21 @@ class RayCluster:
         if self._address is not None:
             return Connection(self._address)
         import_ray_soon()
-        kept = self._kept = join_keeper(self._home_ray, self._say)
+        kept = join_keeper(self._home_ray, self._say)
         try:
-            return Connection(kept.address, token_path=str(kept.token_path))
+            return self._enter(kept)
+        except ClusterUnavailable as error:
+            log.warning("the embedded Ray at %s ended just now, another is joined: %s", kept.address, error)
+        return self._enter(join_keeper(self._home_ray, self._say))
+
+    def _enter(self, kept: KeptRay) -> Connection:
+        try:
+            connection = Connection(kept.address, token_path=str(kept.token_path))
         except BaseException:
             kept.release()
             raise
+        self._kept = kept
+        return connection
 
     def _disconnect(self) -> None:
         with contextlib.suppress(Exception):
