@@ -66,7 +66,8 @@ class Driver:
         self._store = Store(self._home)
         self._pulse = Pulse(self._home, self._name, self._cancelled.set)
         try:
-            self._store.beat(self._name, host=socket.gethostname(), driver_pid=os.getpid())
+            if self._store.beat(self._name, host=socket.gethostname(), driver_pid=os.getpid()).is_terminal:
+                return 0  # it was cancelled before this process had the lock
             self._pulse.start()
             return self._conclude()
         finally:
