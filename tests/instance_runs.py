@@ -157,6 +157,8 @@ class Run:
         while self._open:
             event = self.take()
             assert not isinstance(event, InstanceClosed | InstanceFailed), event
+            if isinstance(event, InitFailure) and event.failure_count == 3 * self.config.worker_count:
+                raise AssertionError(f"no worker starts: {event.what}\n{event.traceback}")
         return self
 
     def close(self, *, run_shutdown: bool = True, grace_s: float = 20.0) -> Self:
@@ -229,9 +231,11 @@ class Run:
         return self.of(InstanceReady)
 
 
-def shared_memory() -> set[str]:
-    """What instances have in shared memory."""
-    return {path.name for path in Path("/dev/shm").glob("runner-*")}
+def shared_memory(pid: int) -> set[Path]:
+    """The folders in shared memory of the instances in a process."""
+    maps = Path(f"/proc/{pid}/maps").read_text().splitlines()
+    files = [Path(line.split(maxsplit=5)[5]) for line in maps if "/dev/shm/runner-" in line]
+    return {file.parent for file in files if file.exists()}
 
 
 def numbers(lines: Iterable[str]) -> list[int]:

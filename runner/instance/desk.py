@@ -159,7 +159,7 @@ class Desk:
         if tenure is None:
             return
         death = Death(FailureClass.READ, message.exception_type, message.message)
-        self._blame_unit(seat, tenure, message.first, message.end, death, message.traceback)
+        self._blame_unit(seat, tenure, message.first, death, message.traceback)
         for suspected, number in seat.suspects:
             if suspected is tenure and message.first <= number < message.end:
                 seat.tell(Single(lease=tenure.number, mini_batch=number))
@@ -179,7 +179,7 @@ class Desk:
         freed = self._free(seat)
         if tenure is not None and is_charged and at.phase == LOAD:
             explained = True
-            self._blame_unit(seat, tenure, at.mini_batch, at.mini_batch + at.item_count, death, "")
+            self._blame_unit(seat, tenure, at.mini_batch, death, "")
         if at.phase == FLUSH and not explained:
             self._suspect_flushed(seat, freed)
         if alone is not None:
@@ -230,19 +230,21 @@ class Desk:
             if tenure.flush_deaths > 1:
                 seat.suspects += [suspect for suspect in freed if suspect[0] is tenure][:SUSPECTS_AFTER_FLUSH]
 
-    def _blame_unit(self, seat: Seat, tenure: Tenure, first: int, end: int, death: Death, traceback: str) -> None:
-        """Reading failed at `first`. When the unit has no tries left, what is open from there on fails at once."""
+    def _blame_unit(self, seat: Seat, tenure: Tenure, first: int, death: Death, traceback: str) -> None:
+        """Reading failed at `first`. When the unit has no tries left, what is free from there on fails at once."""
         assert self._plan is not None
         index = self._plan.unit_of(first)
         unit = self._plan.units[index]
-        end = min(end, unit.first_mini_batch + unit.mini_batch_count, tenure.lease.end)
         file = self._plan.files[unit.file].path
-        tries = tenure.unit_tries[index] = tenure.unit_tries.get(index, 0) + 1
+        tries, lowest = tenure.unit_tries.get(index, (0, first))
+        tries, first = tries + 1, min(first, lowest)
+        tenure.unit_tries[index] = (tries, first)
         self.attempt_count += 1
         self._logs.write_error(seat.name, f"reading of {file}, try {tries}: {death.message}", traceback)
         if tries <= self._spec.max_retries:
             return
         message = death.message if file in death.message else f"{file}: {death.message}"
+        end = min(unit.first_mini_batch + unit.mini_batch_count, tenure.lease.end)
         for number in range(first, end):
             word = tenure.ledger.word(number)
             if word.state == FREE:
@@ -252,7 +254,7 @@ class Desk:
                 slot = seat.slot  # a suspect, claimed for this seat
             if tenure.ledger.set_aside(number, slot):
                 blame = (FailureClass.READ, death.exception_type, message, traceback)
-                self._set_aside(tenure, seat.name, number, tries, *blame)
+                self._set_aside(tenure, seat.name, number, self._spec.max_retries + 1, *blame)
         self._look(tenure)
 
     def _set_aside(

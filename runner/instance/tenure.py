@@ -59,7 +59,8 @@ class Tenure:
     live: Tally = field(default_factory=Tally)
     """Final and not reported; for display."""
     generation: int = 0
-    unit_tries: dict[int, int] = field(default_factory=dict)
+    unit_tries: dict[int, tuple[int, int]] = field(default_factory=dict)
+    """How often reading a unit failed, and the first mini-batch that could not be had."""
     flush_deaths: int = 0
     dry: set[int] = field(default_factory=set)
     """Slots whose workers have nothing to do here."""

@@ -13,6 +13,8 @@ TYPE_BYTES = 256
 MAX_FRAMES = 400
 """Of one exception: the outermost ones. Deeper recursion only repeats itself."""
 
+_CONTROLS = {n: f"\\x{n:02x}" for n in range(32) if chr(n) not in "\n\t"}
+"""JSON would make six bytes of each, and terminals other things."""
 _OWN_FOLDER = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _IMPORT_FOLDER = os.path.dirname(importlib.__file__) + os.sep
 
@@ -42,18 +44,14 @@ def describe(error: BaseException) -> Blame:
 
 def cut_text(text: str, limit_bytes: int) -> str:
     """The text as printable UTF-8 of at most `limit_bytes`; of a long one a quarter is its begin, the rest its end."""
-    # No control characters: JSON would make six bytes of each, and terminals other things.
-    text = "".join(c if c >= " " or c in "\n\t" else f"\\x{ord(c):02x}" for c in text) if _has_controls(text) else text
-    data = text.encode("utf-8", "backslashreplace")
+    if len(text) > 2 * limit_bytes:  # whatever of it is kept, it is of these
+        text = text[:limit_bytes] + text[-limit_bytes:]
+    data = text.translate(_CONTROLS).encode("utf-8", "backslashreplace")
     if len(data) <= limit_bytes:
         return data.decode()
     head = data[: limit_bytes // 4].decode(errors="ignore")
-    tail = data[-(limit_bytes - limit_bytes // 4 - 64) :].decode(errors="ignore")
-    return f"{head}\n... {len(data) - limit_bytes} bytes left out ...\n{tail}"
-
-
-def _has_controls(text: str) -> bool:
-    return any(c < " " and c not in "\n\t" for c in set(text))
+    tail = data[-(limit_bytes - limit_bytes // 4 - 32) :].decode(errors="ignore")
+    return f"{head}\n... much is left out here ...\n{tail}"
 
 
 def _type_name(error: BaseException) -> str:

@@ -11,6 +11,8 @@ import ctypes
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import NoReturn
 
@@ -24,6 +26,7 @@ from runner.worker.entry import Entry, load_entry, prepare_path
 from runner.worker.messages import Broken, Imported, InitFailed, Ready, Setup, Shutdown, ShutdownDone, ShuttingDown
 from runner.worker.script_logging import flush_streams, set_up_logging
 
+_own_path = tuple(sys.path)
 _PR_SET_PDEATHSIG = 1
 _SHIM = os.path.join(os.path.dirname(os.path.abspath(__file__)), "shim")
 
@@ -78,10 +81,22 @@ def _begin(control: Control, spec: ParallelSpec) -> Entry:
 
 
 def _work(control: Control, setup: Setup, spec: ParallelSpec, entry: Entry) -> Shutdown:
-    from runner.dispatch._ledger import Board
-    from runner.worker.work import Work
+    with _own_modules_first():
+        from runner.dispatch._ledger import Board
+        from runner.worker.work import Work
 
     return Work(control, Board.open(setup.board_path), setup, spec, entry, partial(_break, control)).run()
+
+
+@contextmanager
+def _own_modules_first() -> Iterator[None]:
+    """Import as if the code folder were not there: a `queue.py` in it is the script's, not ours."""
+    found = sys.path[:]
+    sys.path[:] = [*_own_path, *found]
+    try:
+        yield
+    finally:
+        sys.path[:] = found
 
 
 def _end(control: Control, entry: Entry, shutdown: Shutdown) -> NoReturn:
