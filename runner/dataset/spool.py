@@ -62,6 +62,8 @@ RECORD_FIELDS = [
 RECORD = np.dtype(RECORD_FIELDS)
 """The native loop's record of one mini-batch, repeated here because the rooms do not know each other."""
 ENTRY = np.dtype([*RECORD_FIELDS, ("section", "<i4"), ("zero", "<i4"), ("offset", "<i8"), ("extent", "<i8")])
+RECORD_WORDS = RECORD.itemsize // 8
+"""An entry begins with its record."""
 HEADER = np.dtype([("magic", "S8"), ("version", "<u4"), ("kind", "<u4"), ("zero", "V48")])
 FOOTER = np.dtype(
     [
@@ -98,8 +100,7 @@ def write_segment(path: str | Path, taken: Taken, renderer: Renderer) -> int:
     Nothing that was taken can fail for what it holds: `Renderer.finish` has seen to that.
     """
     entries = np.zeros(len(taken.records), ENTRY)
-    for name in RECORD.names or ():
-        entries[name] = taken.records[name]
+    words_of(entries)[:, :RECORD_WORDS] = words_of(taken.records)
     entries["section"] = -1
     try:
         with telling(path, "the segment cannot be written"), pa.OSFile(str(path), "wb") as file:
@@ -237,9 +238,13 @@ class Segment:
 def to_records(entries: Entries) -> npt.NDArray[np.void]:
     """The RECORD part of entries."""
     records = np.empty(len(entries), RECORD)
-    for name in RECORD.names or ():
-        records[name] = entries[name]
+    words_of(records)[:] = words_of(entries)[:, :RECORD_WORDS]
     return records
+
+
+def words_of(structs: Entries) -> npt.NDArray[np.int64]:
+    """Structs as rows of 64-bit words, which NumPy copies and picks several times faster than it does structs."""
+    return np.ascontiguousarray(structs).view(np.int64).reshape(len(structs), structs.dtype.itemsize // 8)
 
 
 def _parse(path: Path, buffer: pa.Buffer, size: int) -> Segment:
