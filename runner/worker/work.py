@@ -8,6 +8,7 @@ at hand.
 
 from __future__ import annotations
 
+import gc
 import importlib
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -82,6 +83,8 @@ class Work:
 
     def run(self) -> Shutdown:
         """Work until told to end; the message that said so."""
+        # What was imported and made by init() lives to the end: no collection need look at it between mini-batches.
+        gc.freeze()
         while True:
             self._take_messages(wait=False)
             if self._shutdown is not None:
