@@ -106,7 +106,8 @@ def logs(name: str, file: str, follow: bool, listing: bool, server: str | None, 
 @server_option
 def download(name: str, output_name: str | None, everything: bool, folder: str, server: str | None) -> None:
     """Copy the outputs of a job that has ended into a folder."""
-    del everything  # all is what happens without a name, too
+    if everything and output_name is not None:
+        raise ArgumentInvalid("--all", "is given together with --output-name; leave one of them out")
     written = connect(server).jobs.download(
         name, download_path=folder, output_name=output_name, all=output_name is None
     )

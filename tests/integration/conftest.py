@@ -1,0 +1,14 @@
+"""What tests of the whole path share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from cli_kit import Bench
+
+
+@pytest.fixture
+def bench(tmp_path: Path, home: Path) -> Bench:
+    """A folder to write a job in, outside the home."""
+    return Bench(tmp_path / "work", home)
