@@ -73,13 +73,15 @@ def fail_on_processes_of(folder: Path) -> None:
 
 
 def processes_of(folder: Path) -> dict[int, str]:
-    """Process id to command line of all but this process that were started with `folder` in sight and still run."""
+    """Process id to command line of those younger than this one that were started with `folder` in sight."""
     wanted = str(folder).encode()
     found = {}
     for entry in Path("/proc").iterdir():
-        if not entry.name.isdecimal() or int(entry.name) == os.getpid():
+        if not entry.name.isdecimal():
             continue
         try:
+            if start_ticks(entry) <= start_ticks(Path("/proc/self")):
+                continue  # not of our making; the shell that called us may well name the folder
             command = (entry / "cmdline").read_bytes()
             environment = (entry / "environ").read_bytes()
         except OSError:
@@ -87,3 +89,8 @@ def processes_of(folder: Path) -> dict[int, str]:
         if command and (wanted in command or b"\0RUNNER_HOME=" + wanted in b"\0" + environment):
             found[int(entry.name)] = command.replace(b"\0", b" ").decode(errors="replace").strip()
     return found
+
+
+def start_ticks(entry: Path) -> int:
+    """When a process began, in ticks since boot."""
+    return int((entry / "stat").read_bytes().rpartition(b")")[2].split()[19])
