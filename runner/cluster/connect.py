@@ -33,6 +33,8 @@ class Connection:
         probe(address)
         keep_from_proxies(address)
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+        # Ray ends the whole process when the head is gone for a minute; whether the job goes on is not its business.
+        os.environ["RAY_gcs_rpc_server_reconnect_timeout_s"] = "86400"  # noqa: SIM112 - Ray's spelling
         if token_path is not None:
             _use_token(token_path)
         try:

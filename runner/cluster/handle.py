@@ -144,7 +144,8 @@ class RayHandle:
                     return
             if not self._is_reachable():
                 raise Gone("the Ray it was to run on is gone")
-            self._say_waiting()
+            # It asks Ray for numbers, for which a head that dies just then would let it wait for ever.
+            threading.Thread(target=self._say_waiting, name="say-waiting", daemon=True).start()
             patience = _WAITING_AGAIN_S
 
     def _hear(self) -> None:

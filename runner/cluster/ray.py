@@ -58,7 +58,7 @@ class RayCluster:
 
     def place(self, spec: ParallelSpec, say: Say) -> tuple[Placement, ...]:
         """Choose nodes; what no node could ever carry, and a node without this version of runner, is refused."""
-        ray = self._connection.result().ray
+        ray = self._live_connection().ray
         nodes = self._look_at_nodes(ray)
         if self._address is None:
             return place_on_machine(spec, nodes[0], say)
@@ -230,6 +230,8 @@ def waiting_line(ray: Any, placement: Placement) -> str:
     if placement.gpu_count:
         wants += f" and {placement.gpu_count:g} GPU{'s' * (placement.gpu_count != 1)}"
     free, have = ray.available_resources().get("CPU", 0.0), ray.cluster_resources().get("CPU", 0.0)
+    if free >= placement.cpu_count and not placement.gpu_count:
+        return f"waiting for Ray to start instance {placement.instance} on {placement.host}"
     return f"waiting for {wants} on Ray: {free:g} of {have:g} CPUs are free (instance {placement.instance})"
 
 
