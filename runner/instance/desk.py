@@ -198,10 +198,11 @@ class Desk:
         if word.state != CLAIMED or word.slot != seat.slot:
             return None
         self.attempt_count += 1
-        self._logs.write_error(seat.name, f"mini-batch {number}, try {word.attempt + 1}: {death.message}", "")
+        last_words = self._logs.last_words(seat.name)
+        self._logs.write_error(seat.name, f"mini-batch {number}, try {word.attempt + 1}: {death.message}", last_words)
         if judge(death.cls, word.attempt, self._spec.max_retries) is Verdict.SET_ASIDE:
             if tenure.ledger.set_aside(number, seat.slot):
-                blame = (death.cls, death.exception_type, death.message, "")
+                blame = (death.cls, death.exception_type, death.message, last_words)
                 self._set_aside(tenure, seat.name, number, word.attempt + 1, *blame)
             return None
         return (tenure, number) if tenure.ledger.retry(number, seat.slot) else None

@@ -22,7 +22,6 @@ def worker_environment(
 ) -> dict[str, str]:
     """The environment of the worker called `name` in `slot`. The user's variables win over all but the job's name."""
     found = dict(base)
-    found["PYTHONUNBUFFERED"] = "1"
     found["AZUREML_CR_NODE_RANK"] = str(config.instance)
     found["AZ_BATCHAI_GPU_COUNT_FOUND"] = str(len(config.gpu_ids))
     output = output_folder(spec)

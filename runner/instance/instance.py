@@ -11,6 +11,7 @@ from runner.entity.lease import InstanceConfig, InstanceEvent, Lease
 from runner.entity.parallel import ParallelSpec
 from runner.instance.policy import Limits
 from runner.instance.supervise import Supervisor
+from runner.instance.watch import Watch
 
 _KILL_WAIT_S = 30.0
 
@@ -34,19 +35,19 @@ class Instance:
 
     def lend(self, lease: Lease) -> None:
         """Have a range of mini-batches run; the plan must be on disk."""
-        self._supervisor.command(lambda: self._supervisor.lend(lease))
+        self._supervisor.command(lambda watch: watch.lend(lease))
 
     def settle(self, first: int, end: int) -> None:
         """Say that the driver has committed a reported range, so its spool and ledger may go."""
-        self._supervisor.command(lambda: self._supervisor.settle(first, end))
+        self._supervisor.command(lambda watch: watch.settle(first, end))
 
     def commit_now(self) -> None:
         """Have everything reported that is final."""
-        self._supervisor.command(self._supervisor.commit_now)
+        self._supervisor.command(Watch.commit_now)
 
     def touch(self) -> None:
         """Show that the driver lives."""
-        self._supervisor.command(self._supervisor.touch)
+        self._supervisor.command(Watch.touch)
 
     def close(self, run_shutdown: bool, grace_s: float) -> None:
         """Let the workers end, after `shutdown()` if asked for.
@@ -54,11 +55,11 @@ class Instance:
         With leases still open this is a cancel, and everything is over within `grace_s`; else `shutdown()` may take
         as long as the job's `timeout`.
         """
-        self._supervisor.command(lambda: self._supervisor.close(run_shutdown, grace_s))
+        self._supervisor.command(lambda watch: watch.close(run_shutdown, grace_s))
 
     def kill(self) -> None:
         """End at once; when this returns nothing is left, and no event comes any more."""
-        self._supervisor.command(self._supervisor.kill)
+        self._supervisor.kill()
         if self._thread.is_alive() and threading.current_thread() is not self._thread:
             self._thread.join(_KILL_WAIT_S)
 

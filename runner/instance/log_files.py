@@ -15,6 +15,7 @@ from runner.instance.policy import Limits
 
 _CHUNK_BYTES = 256 * 1024
 _SHIPMENT_BYTES = 1 << 20
+_LAST_WORDS_BYTES = 16 * 1024
 
 
 class LogFiles:
@@ -41,8 +42,19 @@ class LogFiles:
             Path(self.entry_logs) / f"{name}.log.txt",
         ]
         self._workers[name] = tuple(_Growing(path, self._limits) for path in paths)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-        return os.open(paths[0], flags, 0o644), os.open(paths[1], flags, 0o644)
+        return _open_to_append(paths[0]), _open_to_append(paths[1])
+
+    def last_words(self, name: str) -> str:
+        """What Python's fault handler has written to a worker's stderr, if it was the last thing there."""
+        path = self._logs / "user/stderr" / self._node / f"{name}.stderr.txt"
+        try:
+            with open(path, "rb") as file:
+                file.seek(max(os.fstat(file.fileno()).st_size - _LAST_WORDS_BYTES, 0))
+                text = file.read().decode(errors="backslashreplace")
+        except OSError:
+            return ""
+        at = text.rfind("Fatal Python error")
+        return text[at:] if at >= 0 else ""
 
     def end_worker(self, name: str) -> None:
         """A worker has ended: look at its files once more."""
@@ -109,7 +121,7 @@ class _Shipped:
             with open(self.path, "rb") as file:
                 file.seek(self._sent)
                 data = file.read(limit)
-        except FileNotFoundError:
+        except OSError:
             data = b""
         self._sent += len(data)
         self.has_more = len(data) == limit
@@ -128,20 +140,23 @@ class _Growing(_Shipped):
         """Keep the begin and the end of a file that is too long; writers append, so they go on after the new end."""
         try:
             size = os.stat(self.path).st_size
-        except FileNotFoundError:
-            return
-        if size <= self._head + 2 * self._tail:
-            return
+            if size <= self._head + 2 * self._tail:
+                return
+            self._cut(size)
+        except OSError:
+            return  # the script has removed it, or the disk is full, which others will tell
+        # What was cut away after it was sent is sent again as the new end.
+        self._sent = min(self._sent, self._head)
+
+    def _cut(self, size: int) -> None:
         with open(self.path, "r+b") as file:
             file.seek(size - self._tail)
             tail = file.read(self._tail)
             file.truncate(self._head)
-            self._left_out += size - self._head - len(tail)
-            notice = f"\n... about {self._left_out} bytes left out: one worker's log keeps its begin and its end ...\n"
-            with open(self.path, "ab") as end:
-                end.write(notice.encode() + tail)
-        # What was cut away after it was sent is sent again as the new end.
-        self._sent = min(self._sent, self._head)
+        self._left_out += size - self._head - len(tail)
+        notice = f"\n... about {self._left_out} bytes left out: one worker's log keeps its begin and its end ...\n"
+        with open(self.path, "ab") as end:
+            end.write(notice.encode() + tail)
 
 
 class _Appended(_Shipped):
@@ -149,8 +164,11 @@ class _Appended(_Shipped):
 
     def __init__(self, path: Path, limit: int) -> None:
         super().__init__(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
         self._room = limit
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError:
+            self._room = 0
 
     def append(self, text: str) -> None:
         if self._room <= 0:
@@ -159,9 +177,19 @@ class _Appended(_Shipped):
         self._room -= len(data)
         if self._room <= 0:
             data += b"... this file is full; what follows is in the failures of the job ...\n"
-        with open(self.path, "ab") as file:
-            file.write(data)
+        try:
+            with open(self.path, "ab") as file:
+                file.write(data)
+        except OSError:
+            return  # a log that cannot be written is no reason to end a job
         self.has_more = True
+
+
+def _open_to_append(path: Path) -> int:
+    try:
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+    except OSError:  # a disk that is full fails what needs it, not what only talks
+        return os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
 
 
 def _stamp() -> str:

@@ -1,4 +1,4 @@
-"""The supervising thread of an instance: one loop over sockets, process ends, commands and clocks.
+"""The supervising thread of an instance: builds everything, keeps watch, and takes everything down again.
 
 It spawns the workers, because the kernel ends them when the thread that made them ends, and everything else that
 changes the instance's state happens in it too. Other threads put commands into a queue and wake it.
@@ -6,59 +6,31 @@ changes the instance's state happens in it too. Other threads put commands into 
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import queue
 import selectors
-import socket
-import time
-import traceback
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
 from runner.dispatch._ledger import Board
-from runner.entity.lease import (
-    Heartbeat,
-    InitFailure,
-    InstanceClosed,
-    InstanceConfig,
-    InstanceEvent,
-    InstanceFailed,
-    InstanceReady,
-    Lease,
-)
+from runner.entity.lease import InstanceClosed, InstanceConfig, InstanceEvent, InstanceFailed
 from runner.entity.parallel import ParallelSpec
-from runner.errors import RunnerError
 from runner.instance.assemble import Assembled
-from runner.instance.crew import Crew, Seat, SeatState
+from runner.instance.crew import Crew
 from runner.instance.desk import Desk
+from runner.instance.explain import explain
 from runner.instance.folders import OwnedFolder
 from runner.instance.leftovers import Leftovers
 from runner.instance.log_files import LogFiles
 from runner.instance.policy import Limits
-from runner.worker.messages import (
-    Broken,
-    Dry,
-    Failed,
-    Flushed,
-    FromWorker,
-    HandedBack,
-    Imported,
-    InitFailed,
-    Ready,
-    Shutdown,
-    ShutdownDone,
-    ShuttingDown,
-    UnitFailed,
-)
+from runner.instance.watch import Watch
 
 logger = logging.getLogger(__name__)
 
-TICK_S = 0.05
-LONGEST_TURN_S = 1.0
-"""A turn of the loop that took longer means that this process was stopped; the driver's silence is not counted then."""
+Command = Callable[[Watch], None]
 
 
 class Supervisor:
@@ -68,148 +40,104 @@ class Supervisor:
         self, config: InstanceConfig, spec: ParallelSpec, limits: Limits, emit: Callable[[InstanceEvent], None]
     ) -> None:
         self._config, self._spec, self._limits, self._emit_out = config, spec, limits, emit
-        self._commands: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
         self._wake_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self._silence_s = 0.0
-        self._is_failed = False
-        self._is_closing = False
+        self._watch: Watch | None = None
         self._is_killed = False
-        self._is_cancel = False
-        self._deadline = 0.0
-        self._idle_deaths = 0
 
     # ---- from other threads -------------------------------------------------------------------------------------
 
-    def command(self, what: Callable[[], None]) -> None:
+    def command(self, what: Command) -> None:
         """Have something done by the supervising thread."""
         self._commands.put(what)
+        self._wake()
+
+    def kill(self) -> None:
+        """End at once and say nothing more."""
+        self._is_killed = True
+        self._wake()
+
+    def _wake(self) -> None:
         try:
             os.eventfd_write(self._wake_fd, 1)
         except OSError:
             pass  # the thread has ended and closed it
 
-    # ---- commands -----------------------------------------------------------------------------------------------
-
-    def lend(self, lease: Lease) -> None:
-        """A lease from the driver."""
-        if self._is_closing or self._is_failed:
-            return
-        try:
-            self._desk.lend(lease)
-        except (RunnerError, OSError) as error:
-            self._fail_by(error)
-
-    def settle(self, first: int, end: int) -> None:
-        """The driver has committed a piece."""
-        self._desk.settle(first, end)
-
-    def commit_now(self) -> None:
-        """Report what is final."""
-        self._desk.commit_now()
-
-    def touch(self) -> None:
-        """The driver lives."""
-        self._silence_s = 0.0
-
-    def kill(self) -> None:
-        """End at once."""
-        self._is_killed = True
-
-    def close(self, run_shutdown: bool, grace_s: float) -> None:
-        """Let the workers end. With work left this is a cancel: then everything is over within `grace_s`."""
-        if self._is_closing:
-            return
-        self._is_closing = True
-        self._is_cancel = self._desk.has_open or self._is_failed
-        self._deadline = time.monotonic() + (grace_s if self._is_cancel else max(grace_s, self._spec.timeout_s))
-        self._deadline += 0 if self._is_cancel else self._limits.exit_s
-        self._desk.abort()
-        for seat in self._crew.seats:
-            if seat.process is None:
-                continue
-            if seat.state is SeatState.READY and run_shutdown:
-                seat.state = SeatState.ENDING
-                seat.process.go_on()  # somebody may have stopped it
-                seat.tell(Shutdown(run=True))
-            else:
-                seat.process.kill()
-
-    # ---- the loop -----------------------------------------------------------------------------------------------
+    # ---- in the supervising thread ------------------------------------------------------------------------------
 
     def run(self) -> None:
         """The life of the instance. Whatever happens, no process and no shared memory is left."""
-        try:
-            self._begin()
-        except (RunnerError, OSError) as error:
-            self._fail_by(error)
-            self._emit(InstanceClosed(instance=self._config.instance))
-            return
-        try:
-            while not (self._is_killed or (self._is_closing and self._crew.is_empty)):
-                self._turn()
-        except BaseException as error:  # noqa: BLE001 - the edge of the thread
-            self._fail("INTERNAL", f"the instance failed: {error!r}", traceback.format_exc())
-        finally:
-            self._end()
+        with ExitStack() as undo:
+            undo.callback(os.close, self._wake_fd)
+            try:
+                watch = self._watch = self._build(undo)
+                watch.begin()
+                while not (self._is_killed or watch.is_over):
+                    watch.turn()
+            except BaseException as error:  # noqa: BLE001 - the edge of the thread
+                self._fail(error)
+        self._emit(InstanceClosed(instance=self._config.instance))
 
-    def _begin(self) -> None:
-        shm = Path("/dev/shm")
-        self._shared = OwnedFolder(shm, f"runner-{os.getuid()}")
-        self._scratch = OwnedFolder(Path(self._config.scratch), "spool")
-        spec_path = self._scratch.path / "spec.json"
-        spec_path.write_bytes(self._config.spec_json)
-        board_path = str(self._shared.path / "board")
-        logs_at, node = Path(self._config.logs), f"node-{self._config.instance:03d}"
-        self._logs = LogFiles(logs_at, node, self._limits, ship=self._config.ship_logs)
-        self._leftovers = Leftovers(self._shared.token)
-        self._crew = Crew(
-            self._config,
-            self._spec,
-            Board.create(board_path, self._config.worker_count),
+    def _build(self, undo: ExitStack) -> Watch:
+        """Make folders, reaper, crew and desk; `undo` takes what ends them, in reverse."""
+        config, spec, limits = self._config, self._spec, self._limits
+        shared = OwnedFolder(Path("/dev/shm"), f"runner-{os.getuid()}")
+        undo.callback(shared.close)
+        scratch = OwnedFolder(Path(config.scratch), "spool")
+        undo.callback(_remove_if_empty, config.scratch)
+        undo.callback(scratch.close)
+        spec_path, board_path = scratch.path / "spec.json", str(shared.path / "board")
+        spec_path.write_bytes(config.spec_json)
+        logs = LogFiles(Path(config.logs), f"node-{config.instance:03d}", limits, ship=config.ship_logs)
+        board = Board.create(board_path, config.worker_count)
+        undo.callback(board.close)
+        selector = undo.enter_context(selectors.DefaultSelector())
+        selector.register(self._wake_fd, selectors.EVENT_READ, self._on_wake)
+        crew = Crew(
+            config,
+            spec,
+            board,
             board_path=board_path,
             spec_path=str(spec_path),
-            token=self._shared.token,
-            logs=self._logs,
+            token=shared.token,
+            logs=logs,
         )
-        self._desk = Desk(
-            self._config,
-            self._spec,
-            self._limits,
-            self._crew,
-            self._logs,
-            ledgers=self._shared.path,
-            spool=self._scratch.path,
+        desk = Desk(
+            config,
+            spec,
+            limits,
+            crew,
+            logs,
+            ledgers=shared.path,
+            spool=scratch.path,
             emit=self._emit,
-            done=lambda result: self.command(partial(self._on_assembled, result)),
+            done=self._on_assembled,
         )
-        self._selector = selectors.DefaultSelector()
-        self._selector.register(self._wake_fd, selectors.EVENT_READ, self._on_wake)
-        for seat in self._crew.seats:
-            self._spawn(seat)
-        self._last_turn = self._last_beat = time.monotonic()
+        undo.callback(desk.close)
+        leftovers = Leftovers(shared.token)
+        watch = Watch(
+            config,
+            spec,
+            limits,
+            crew=crew,
+            desk=desk,
+            logs=logs,
+            leftovers=leftovers,
+            selector=selector,
+            obey=self._obey,
+            emit=self._emit,
+        )
+        undo.callback(watch.end_workers)
+        return watch
 
-    def _turn(self) -> None:
-        for key, mask in self._selector.select(TICK_S):
-            key.data(mask)
+    def _obey(self) -> None:
+        assert self._watch is not None
         while True:
             try:
-                self._commands.get_nowait()()
+                command = self._commands.get_nowait()
             except queue.Empty:
-                break
-        now = time.monotonic()
-        self._silence_s += min(now - self._last_turn, LONGEST_TURN_S)
-        self._last_turn = now
-        if self._silence_s > self._limits.silence_s:
-            self._logs.write_main("ERROR", f"nothing was heard from the driver for {self._limits.silence_s:g} s")
-            self._is_killed = True
-            return
-        self._crew.check_limits(now)
-        if now - self._last_beat >= self._limits.beat_s:
-            self._last_beat = now
-            self._desk.tick(now)
-            self._beat()
-        if self._is_closing:
-            self._check_end(now)
+                return
+            command(self._watch)
 
     def _on_wake(self, mask: int) -> None:
         try:
@@ -217,18 +145,17 @@ class Supervisor:
         except BlockingIOError:
             pass
 
-    def _beat(self) -> None:
-        self._logs.look()
-        self._emit(
-            Heartbeat(
-                instance=self._config.instance,
-                live=self._desk.live,
-                attempt_count=self._desk.attempt_count,
-                worker_count=len(self._crew.working),
-                in_flight=self._crew.in_flight(),
-                log_chunks=self._logs.take_shipment(),
-            )
-        )
+    def _on_assembled(self, result: Assembled) -> None:
+        """In the assembler's thread."""
+        self.command(partial(Watch.on_assembled, result=result))
+
+    def _fail(self, error: BaseException) -> None:
+        reason, message, trace = explain(error)
+        logger.error("instance %d failed: %s: %s\n%s", self._config.instance, reason, message, trace)
+        if self._watch is not None:
+            self._watch.fail(reason, message, trace)
+        else:
+            self._emit(InstanceFailed(instance=self._config.instance, reason=reason, message=message, traceback=trace))
 
     def _emit(self, event: InstanceEvent) -> None:
         if self._is_killed:
@@ -238,200 +165,9 @@ class Supervisor:
         except Exception:
             logger.exception("instance %d: an event could not be delivered", self._config.instance)
 
-    # ---- workers ------------------------------------------------------------------------------------------------
 
-    def _spawn(self, seat: Seat) -> None:
-        process = self._crew.spawn(seat)
-        self._leftovers.add(process.pid)
-        self._selector.register(process.socket, selectors.EVENT_READ, lambda mask: self._on_socket(seat, mask))
-        self._selector.register(process.pidfd, selectors.EVENT_READ, lambda mask: self._on_exit(seat))
-
-    def _on_socket(self, seat: Seat, mask: int) -> None:
-        process = seat.process
-        if process is None:
-            return
-        process.send_waiting()
-        is_open = False
-        for message in process.receive():
-            is_open = True
-            self._on_message(seat, message)
-        if not is_open and mask & selectors.EVENT_READ:
-            # Readable and empty is the end: the process is about to go, its pidfd tells the rest.
-            self._selector.unregister(process.socket)
-
-    def _on_message(self, seat: Seat, message: FromWorker) -> None:
-        if isinstance(message, Flushed):
-            self._idle_deaths = 0
-            self._desk.on_flushed(message)
-        elif isinstance(message, Failed):
-            self._idle_deaths = 0
-            self._desk.on_failed(seat, message)
-        elif isinstance(message, UnitFailed):
-            self._desk.on_unit_failed(seat, message)
-        elif isinstance(message, HandedBack):
-            self._desk.on_handed_back(message)
-        elif isinstance(message, Dry):
-            self._desk.on_dry(seat, message)
-        elif isinstance(message, Imported):
-            seat.state, seat.since = SeatState.INIT, time.monotonic()
-        elif isinstance(message, Ready):
-            self._on_ready(seat)
-        elif isinstance(message, InitFailed):
-            seat.init_failed = message
-        elif isinstance(message, ShuttingDown):
-            seat.in_shutdown_since = time.monotonic()
-        elif isinstance(message, ShutdownDone):
-            seat.is_done, seat.since = True, time.monotonic()
-            if message.what:
-                self._logs.write_error(seat.name, f"shutdown(): {message.what}", message.traceback)
-                self._fail("SHUTDOWN_FAILED", message.what, message.traceback)
-        elif isinstance(message, Broken):
-            self._fail(message.reason, message.message, message.traceback)
-
-    def _on_ready(self, seat: Seat) -> None:
-        if seat.state is SeatState.ENDING:
-            return
-        seat.state, seat.since = SeatState.READY, time.monotonic()
-        if not self._crew.ever_ready:
-            self._crew.ever_ready = True
-            self._emit(InstanceReady(instance=self._config.instance, host=socket.gethostname(), pid=os.getpid()))
-        self._desk.greet(seat)
-
-    def _on_exit(self, seat: Seat) -> None:
-        """A process has ended: take its last words, end what it left, wait for it, and decide what it costs."""
-        process = seat.process
-        if process is None:
-            return
-        for message in process.receive():
-            self._on_message(seat, message)
-        for watched in (process.socket, process.pidfd):
-            if watched in self._selector.get_map():
-                self._selector.unregister(watched)
-        process.kill()
-        if not self._is_closing:
-            self._leftovers.end_session(process.pid, self._crew.token_of(seat))
-        status = process.wait()
-        self._leftovers.forget(process.pid)
-        at = self._crew.board.read(seat.slot)
-        death = self._crew.bury(seat, status)
-        state, seat.state, seat.process = seat.state, SeatState.EMPTY, None
-        self._logs.write_main("INFO" if self._is_closing else "WARNING", f"{seat.name}: {death.message}")
-        self._logs.end_worker(seat.name)
-        if state in (SeatState.STARTING, SeatState.INIT) and not self._is_closing:
-            self._on_init_failure(seat, state, death.message)
-        elif state is SeatState.READY and not self._is_closing:
-            if self._desk.on_death(seat, at, death):
-                self._idle_deaths = 0
-            else:
-                self._count_idle_death(seat, death.message)
-        elif state is SeatState.ENDING and not seat.is_done and seat.in_shutdown_since is not None:
-            self._on_death_in_shutdown(seat, death.message)
-        self._crew.board.clear(seat.slot)
-        if not (self._is_closing or self._is_failed) and self._crew.may_respawn():
-            self._spawn(seat)
-
-    def _on_init_failure(self, seat: Seat, state: SeatState, death: str) -> None:
-        failed = seat.init_failed
-        if failed is None:
-            is_import = state is SeatState.STARTING
-            what = f"{death} while {'the script was imported' if is_import else 'init() ran'}"
-            failed = InitFailed(is_import=is_import, what=what, traceback="")
-        self._crew.init_failure_count += 1
-        self._logs.write_error(
-            seat.name, f"{'import' if failed.is_import else 'init()'}: {failed.what}", failed.traceback
-        )
-        self._emit(
-            InitFailure(
-                instance=self._config.instance,
-                worker=seat.name,
-                is_import=failed.is_import,
-                what=failed.what,
-                traceback=failed.traceback,
-                ever_ready=self._crew.ever_ready,
-                failure_count=self._crew.init_failure_count,
-            )
-        )
-
-    def _count_idle_death(self, seat: Seat, death: str) -> None:
-        """A worker died and no mini-batch is to blame. That may not go on for ever."""
-        self._idle_deaths += 1
-        if self._idle_deaths >= 3 * self._config.worker_count + 3:
-            what = f"{self._idle_deaths} workers in a row died between mini-batches; the last one, {seat.name}: {death}"
-            self._fail("INIT_FAILED", what, "")
-
-    def _on_death_in_shutdown(self, seat: Seat, death: str) -> None:
-        if self._is_cancel and time.monotonic() >= self._deadline:
-            return  # cut off by the end of the grace period, as it must be
-        if seat.condemned is not None or time.monotonic() - (seat.in_shutdown_since or 0) > self._spec.timeout_s:
-            death = f"shutdown() took longer than timeout = {self._spec.timeout_s:g} s"
-        else:
-            death = f"{death} in shutdown()"
-        self._logs.write_error(seat.name, death, "")
-        self._fail("SHUTDOWN_FAILED", f"{seat.name}: {death}", "")
-
-    # ---- what ends the work -------------------------------------------------------------------------------------
-
-    def _on_assembled(self, result: Assembled) -> None:
-        if result.error is not None:
-            self._fail_by(result.error)
-        elif not self._is_failed:
-            self._desk.on_assembled(result)
-
-    def _fail_by(self, error: BaseException) -> None:
-        if isinstance(error, RunnerError):
-            self._fail(error.reason, str(error), "")
-        elif isinstance(error, OSError):
-            where = f"{error.filename}: " if error.filename else ""
-            hint = "; free some space" if error.errno == errno.ENOSPC else ""
-            self._fail("STORAGE_FAILED", f"{where}{error.strerror or error}{hint}", "")
-        else:
-            self._fail("INTERNAL", f"the instance failed: {error!r}", "".join(traceback.format_exception(error)))
-
-    def _fail(self, reason: str, message: str, trace: str) -> None:
-        """Say once that the instance cannot go on; the driver will close it."""
-        if self._is_failed:
-            return
-        self._is_failed = True
-        logger.warning("instance %d cannot go on: %s: %s", self._config.instance, reason, message)
-        if hasattr(self, "_logs"):
-            self._logs.write_main("ERROR", f"{reason}: {message}")
-        if hasattr(self, "_desk"):
-            self._desk.abort()
-        self._emit(InstanceFailed(instance=self._config.instance, reason=reason, message=message, traceback=trace))
-
-    def _check_end(self, now: float) -> None:
-        """While closing: kill what takes too long."""
-        for seat in self._crew.seats:
-            if seat.process is None or seat.condemned is not None:
-                continue
-            if (
-                now >= self._deadline
-                or (seat.is_done and now - seat.since > self._limits.exit_s)
-                or (seat.in_shutdown_since is not None and now - seat.in_shutdown_since > self._spec.timeout_s)
-            ):
-                seat.process.kill()
-
-    def _end(self) -> None:
-        """Kill what is left, wait for it, remove every trace, say goodbye."""
-        for seat in self._crew.seats:
-            if seat.process is not None:
-                seat.process.kill()
-        self._leftovers.close()
-        for seat in self._crew.seats:
-            if seat.process is not None:
-                seat.process.wait()
-                seat.process = None
-                self._logs.end_worker(seat.name)
-        self._selector.close()
-        os.close(self._wake_fd)
-        self._desk.close()
-        self._crew.board.close()
-        self._shared.close()
-        self._scratch.close()
-        try:
-            os.rmdir(self._config.scratch)
-        except OSError:
-            pass  # not ours alone
-        while self._logs.has_more and not self._is_killed:
-            self._beat()
-        self._emit(InstanceClosed(instance=self._config.instance))
+def _remove_if_empty(folder: str) -> None:
+    try:
+        os.rmdir(folder)
+    except OSError:
+        pass  # not ours alone

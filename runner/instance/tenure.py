@@ -182,15 +182,15 @@ class Tenure:
 
     # ---- what is committed --------------------------------------------------------------------------------------
 
-    def note_reported(self, piece: Piece, tally: Tally) -> list[Failure]:
+    def note_reported(self, piece: Piece, tally: Tally) -> None:
         """A piece is on its way to the driver: its counts are no longer live, its failures no longer kept here."""
         piece.state = PieceState.REPORTED
         self.live = without(self.live, tally)
-        gone = [self.failures.pop(number) for number in range(piece.first, piece.end) if number in self.failures]
+        for number in [number for number in self.failures if piece.first <= number < piece.end]:
+            del self.failures[number]
         if not self.failures:
             self.tracebacks.clear()
             self.failures_bytes = 0
-        return gone
 
     def settle(self, first: int, end: int) -> bool:
         """The driver has committed a piece: its segments may go. False when there is no such piece."""

@@ -8,6 +8,7 @@ directory were set when the process was made. Heavy modules of our own come afte
 from __future__ import annotations
 
 import ctypes
+import faulthandler
 import os
 import signal
 import sys
@@ -41,6 +42,7 @@ def bind_to_parent(parent: int) -> None:
 def main(control_fd: int, parent: int) -> NoReturn:
     """Live as a worker; the process ends here, whatever happens."""
     bind_to_parent(parent)
+    faulthandler.enable()  # a segfault then leaves the script's own frames in its stderr
     _volunteer_for_oom()
     control = Control(control_fd)
     setup = control.receive(wait=True)

@@ -6,11 +6,9 @@ finished before it and hands back what was claimed behind it, so that nothing wa
 
 from __future__ import annotations
 
-import gc
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
 
 from runner.dataset.render import Renderer
 from runner.dataset.spool import write_segment
@@ -38,11 +36,6 @@ class Spooler:
         self._lock = threading.Lock()
         self.mini_batch_ns = 0
         """What one mini-batch took lately, 0 while nothing is known."""
-
-    def finish(self, result: Any, mini_batch: int, item_count: int) -> tuple[Any, int, int]:
-        """Render a result; not while a segment is written, which takes along what the renderer knows of its frames."""
-        with self._lock:
-            return self._renderer.finish(result, mini_batch, item_count)
 
     def begin(self, loop: Loop) -> None:
         """Start to flush overdue results beside long calls."""
@@ -114,13 +107,4 @@ class Spooler:
         if self._loop.hand_back_rest():
             self._control.send(HandedBack(lease=self.lease.id))
         if self._loop.pending_count:
-            self._write(self._take())
-
-    def _take(self) -> Taken:
-        was_on = gc.isenabled()
-        gc.disable()  # see Loop.take: a collection could let the worker's thread go on in the middle of it
-        try:
-            return self._loop.take()
-        finally:
-            if was_on:
-                gc.enable()
+            self._write(self._loop.take())

@@ -68,7 +68,7 @@ class Work:
             self._slot,
             entry.run,
             _MODES[renderer.mode],
-            finish=self._spooler.finish,
+            finish=renderer.finish,
             fail=self._on_failure,
             context=self._context if entry.takes_context else None,
             keep=bool(spec.output and spec.output.keep_columns),

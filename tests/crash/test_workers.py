@@ -337,7 +337,7 @@ def test_without_a_word_from_the_driver_the_instance_ends_itself(tmp_path: Path)
     run.touches = False
     with run:
         run.lend()
-        wait_until(lambda: len(processes(run)) == 4, "the workers did not begin")
+        wait_until(lambda: run.instance.touch() or len(processes(run)) == 4, "the workers did not begin")
         assert run.instance.join(WAIT_S)
     assert not [pid for pid in processes(run) if is_alive(pid)]
 

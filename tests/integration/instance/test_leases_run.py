@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from instance_runs import Run, numbers, shared_memory
 
-from runner.entity.lease import Heartbeat, InstanceClosed, LeaseSplit, Report
+from runner.entity.lease import Heartbeat, InstanceClosed, InstanceFailed, LeaseSplit, Report
 
 ECHO = """
 def run(batch):
@@ -166,3 +166,19 @@ def test_heartbeats_tell_what_is_in_flight_and_live_counts(tmp_path: Path) -> No
     assert isinstance(last, Heartbeat)
     assert last.live.mini_batch_count == 0
     assert last.attempt_count == 10
+
+
+@pytest.mark.parametrize("broken", ["scratch", "logs"])
+def test_an_instance_that_cannot_begin_says_so_and_leaves_nothing(tmp_path: Path, broken: str) -> None:
+    fds = len(os.listdir("/proc/self/fd"))
+    run = Run(tmp_path, ECHO)
+    (tmp_path / broken).write_text("a file where a folder should be")
+    with run:
+        failed = run.until(lambda event: isinstance(event, InstanceFailed))
+        assert isinstance(run.take(), InstanceClosed)
+        assert run.instance.join(20)
+    assert isinstance(failed, InstanceFailed)
+    assert failed.reason == "STORAGE_FAILED"
+    assert str(tmp_path / broken) in failed.message
+    assert shared_memory(os.getpid()) == set()
+    assert len(os.listdir("/proc/self/fd")) <= fds
