@@ -15,10 +15,11 @@ class OomWatch:
         self._seen = self._count()
 
     def has_killed(self) -> bool:
-        """Whether there was a kill since this was last asked."""
-        count = self._count()
-        grown, self._seen = count > self._seen, count
-        return grown
+        """Whether there was a kill that no earlier answer has told of: each explains one death."""
+        if self._count() <= self._seen:
+            return False
+        self._seen += 1
+        return True
 
     def _count(self) -> int:
         if self._file is None:

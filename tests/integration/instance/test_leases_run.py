@@ -182,3 +182,18 @@ def test_an_instance_that_cannot_begin_says_so_and_leaves_nothing(tmp_path: Path
     assert str(tmp_path / broken) in failed.message
     assert shared_memory(os.getpid()) == set()
     assert len(os.listdir("/proc/self/fd")) <= fds
+
+
+def test_an_idle_worker_takes_half_of_what_another_has_before_it(tmp_path: Path) -> None:
+    script = """
+    import os, time
+    def run(batch):
+        time.sleep(0.03)
+        return [os.getpid()]
+    """
+    run = Run(tmp_path, script, rows=60, row_group=60, per=1)
+    assert len(run.plan.units) == 1
+    run.finish()
+    counts = [run.lines.count(pid) for pid in set(run.lines)]
+    assert len(counts) == 2
+    assert min(counts) >= 10
