@@ -9,6 +9,7 @@ import click
 import pytest
 
 from runner.cli.main import cli
+from runner.client.client import JobOperations
 from runner.entity.status import TRANSITIONS, JobStatus
 from runner.errors import MEANINGS
 from runner.spec import data_shapes, schema
@@ -76,6 +77,12 @@ def test_the_page_of_the_command_line_names_every_verb_and_option() -> None:
         option for verb in verbs.values() if verb for p in verb.params for option in p.opts if option.startswith("--")
     }
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)) - {"--help"} == options - {"--help"}
+
+
+def test_the_page_of_python_names_every_operation_on_jobs() -> None:
+    rows = cells(section(DOCS / "reference" / "python.md", "`client.jobs`"))
+    told = {name for row in rows for name in re.findall(r"`(\w+)\(", row[0])}
+    assert told == {name for name in vars(JobOperations) if not name.startswith("_")}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
