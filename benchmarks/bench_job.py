@@ -160,7 +160,7 @@ def main() -> None:
 
 
 def show(cell: str, seconds: dict[str, list[tuple[float, float]]], short: int, long: int) -> None:
-    """One cell of the table: steady state in M rows a second, its spread, the ratio to the loop pair by pair, whole job."""
+    """One cell: steady state in M rows a second with its spread, the ratio to the loop pair by pair, the whole job."""
     slopes = {name: [(long - short) / max(b - a, 1e-3) for a, b in pairs] for name, pairs in seconds.items()}
     base = slopes.get("hand-tuned")
     print(f"\n{cell} rows a mini-batch{'':8} M rows/s (min - max)   of hand-tuned   whole job of {short} M rows")
