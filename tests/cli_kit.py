@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import json
 import os
+import pty
+import re
 import signal
 import subprocess
 import sys
+import termios
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -145,6 +149,69 @@ class Going:
         return Ended(code, self.out, self.err)
 
 
+class Terminal:
+    """A command at a pseudo terminal, which is its controlling one."""
+
+    LOGIN = "import os, sys; os.login_tty(0); os.execv(sys.argv[1], sys.argv[1:])"
+
+    def __init__(self, arguments: tuple[str, ...], environment: Mapping[str, str], cwd: Path) -> None:
+        self._hand, theirs = pty.openpty()
+        termios.tcsetwinsize(self._hand, (30, 160))
+        self.process = subprocess.Popen(
+            [sys.executable, "-S", "-c", self.LOGIN, *RUNNER, *arguments],
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            env=dict(environment) | {"TERM": "xterm-256color"},
+            cwd=cwd,
+        )
+        os.close(theirs)
+        self._seen = bytearray()
+        self._reader = threading.Thread(target=self._read, name="terminal")
+        self._reader.start()
+
+    def _read(self) -> None:
+        while True:
+            try:
+                data = os.read(self._hand, 65536)
+            except OSError:  # EIO: the other side has closed
+                return
+            if not data:
+                return
+            self._seen += data
+
+    @property
+    def raw(self) -> str:
+        """Everything that was written to it."""
+        return bytes(self._seen).decode(errors="replace")
+
+    @property
+    def text(self) -> str:
+        """The same without colours and moves of the cursor."""
+        return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", self.raw).replace("\r", "\n")
+
+    def type(self, text: str) -> None:
+        os.write(self._hand, text.encode())
+
+    def shows(self, pattern: str, times: int = 1) -> None:
+        """Wait until the pattern has been seen so often."""
+        until(lambda: len(re.findall(pattern, self.text)) >= times, what=f"{pattern!r} in {self.text!r}")
+
+    def hang_up(self) -> None:
+        """Take the terminal away."""
+        os.close(self._hand)
+
+    def end(self, within: float = PATIENCE_S) -> int:
+        """Wait for the end; the exit code."""
+        code = self.process.wait(within)
+        self._reader.join()
+        try:
+            os.close(self._hand)
+        except OSError:
+            pass  # was hung up
+        return code
+
+
 class Bench:
     """A folder with code, data and a home, and the commands that use them."""
 
@@ -155,7 +222,17 @@ class Bench:
         for made in (folder, self.code, self.data, self.signs):
             made.mkdir(exist_ok=True)
         (self.code / "signs.py").write_text(SIGNS)
-        self._number = 0
+        self._started: list[subprocess.Popen[bytes]] = []
+
+    def close(self) -> None:
+        """After a test that failed: let scripts go on, and end the commands that still run."""
+        self.give("go")
+        for process in self._started:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+                if pid := self.driver_pid():
+                    os.kill(pid, signal.SIGTERM)
 
     # ---- what a job needs -------------------------------------------------------------------------------
     def script(self, text: str) -> None:
@@ -201,10 +278,19 @@ class Bench:
     # ---- commands ---------------------------------------------------------------------------------------
     def start(self, *arguments: str | Path, env: Mapping[str, str] | None = None) -> Going:
         """Start a command without waiting for it."""
-        self._number += 1
-        talk = self.home.parent / f"talk-{self._number}"
-        environment = os.environ | {"RUNNER_HOME": str(self.home), "PYTHONDONTWRITEBYTECODE": "1"} | dict(env or {})
-        return Going(tuple(map(str, arguments)), talk, environment, self.folder)
+        talk = self.home.parent / f"talk-{len(self._started)}"
+        going = Going(tuple(map(str, arguments)), talk, self._environment(env), self.folder)
+        self._started.append(going.process)
+        return going
+
+    def at_terminal(self, *arguments: str | Path) -> Terminal:
+        """Start a command at a terminal."""
+        terminal = Terminal(tuple(map(str, arguments)), self._environment(None), self.folder)
+        self._started.append(terminal.process)
+        return terminal
+
+    def _environment(self, more: Mapping[str, str] | None) -> dict[str, str]:
+        return os.environ | {"RUNNER_HOME": str(self.home), "PYTHONDONTWRITEBYTECODE": "1"} | dict(more or {})
 
     def run(self, *arguments: str | Path, env: Mapping[str, str] | None = None) -> Ended:
         """Run a command to its end."""
@@ -218,10 +304,13 @@ class Bench:
         """Submit a script that holds, and return when a worker is at its first mini-batch."""
         self.script(HOLD)
         going = self.start("submit", self.job(**changes), "--name", "probe", *arguments)
-        until(lambda: self.is_given("began") or going.process.poll() is not None, what="a worker at work")
-        assert going.process.poll() is None or "--detach" in arguments, going.end()
-        until(lambda: self.is_given("began"), what="a worker at work")
+        self.wait_began(going.process)
         return going
+
+    def wait_began(self, process: subprocess.Popen[bytes]) -> None:
+        """Wait until a worker is at its first mini-batch."""
+        until(lambda: self.is_given("began") or process.poll(), what="a worker at work")
+        assert self.is_given("began"), f"ended with {process.poll()} before it began"
 
     def show(self, name: str = "probe") -> dict[str, Any]:
         """The JSON of a job."""

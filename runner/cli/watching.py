@@ -14,8 +14,10 @@ from enum import Enum
 from types import FrameType, TracebackType
 from typing import Any, Protocol
 
-from runner.cli.render import LiveProgress, PlainProgress, say, summary
+from runner.cli.progress import is_terminal, progress_view
+from runner.cli.render import say, summary
 from runner.entity.job import JobState
+from runner.entity.parallel import CANCEL_GRACE_S
 from runner.entity.status import JobStatus
 from runner.errors import DriverGone, JobStatusConflict
 
@@ -42,6 +44,17 @@ class Wish(Enum):
     DETACH = 3
 
 
+ANSWERS = {
+    "": Wish.NOTHING,
+    "g": Wish.NOTHING,
+    "go on": Wish.NOTHING,
+    "d": Wish.DETACH,
+    "detach": Wish.DETACH,
+    "c": Wish.CANCEL,
+    "cancel": Wish.CANCEL,
+}
+
+
 class Watch:
     """Follows one job. `owns` says that an interrupt concerns the job, as for submit, and not only the watching.
 
@@ -51,7 +64,7 @@ class Watch:
     def __init__(self, jobs: Watched, *, owns: bool) -> None:
         self._jobs, self._owns = jobs, owns
         self._name = ""
-        self._terminal = sys.stdin.isatty() and sys.stderr.isatty()
+        self._terminal = is_terminal()
         self._wish = Wish.NOTHING
         self._cancelled = self._asking = False
         self._last_look = 0.0
@@ -71,16 +84,18 @@ class Watch:
     def run(self, name: str) -> int:
         """Watch to the end and return the exit code. Raises DriverGone when the driver dies."""
         self._name = name
-        progress = LiveProgress() if self._terminal else PlainProgress()
+        view = progress_view()
         try:
             while not (job := self._jobs.get(name)).status.is_terminal:
-                progress.show(job)
-                if self._wish is not Wish.NOTHING and self._obey(progress.pause):
-                    return 0
+                if self._wish is not Wish.NOTHING:
+                    view.pause()
+                    if self._obey():
+                        return 130 if self._cancelled else 0
+                view.show(job)
                 self._look()
                 time.sleep(POLL_S)
         finally:
-            progress.stop()
+            view.pause()
         for line in summary(job):
             say(line)
         return exit_code(job)
@@ -90,45 +105,52 @@ class Watch:
             self._wish = Wish.DETACH
         elif number == signal.SIGTERM or not self._terminal or self._wish is Wish.ASK:
             self._wish = Wish.CANCEL
+        elif self._cancelled:
+            self._wish = Wish.DETACH
         else:
             self._wish = Wish.ASK
         if self._asking:
             raise _Pressed  # leaves the read of the answer
 
     def _ask(self) -> Wish:
-        """What a press of Ctrl-C at the terminal was meant for."""
+        """What a press of Ctrl-C at the terminal was meant for; no answer means to go on."""
         self._asking = True
         try:
-            print(
-                f"\n{self._name} is still running. [g]o on, [d]etach or [c]ancel? ", end="", file=sys.stderr, flush=True
-            )
-            answer = sys.stdin.readline().strip().lower()
+            while True:
+                question = f"\n{self._name} is still running. [g]o on, [d]etach or [c]ancel? "
+                print(question, end="", file=sys.stderr, flush=True)
+                answer = sys.stdin.readline().strip().lower()
+                if answer in ANSWERS:
+                    return ANSWERS[answer]
         except _Pressed:
+            print(file=sys.stderr, flush=True)
             return Wish.DETACH if self._wish is Wish.DETACH else Wish.CANCEL
+        except OSError:  # the terminal has gone
+            return Wish.DETACH
         finally:
             self._asking = False
-        if answer.startswith("c"):
-            return Wish.CANCEL
-        return Wish.DETACH if answer.startswith("d") else Wish.NOTHING
 
-    def _obey(self, pause: Callable[[], None]) -> bool:
+    def _obey(self) -> bool:
         """Do what a signal asked; True when the watch is over."""
         wish, self._wish = self._wish, Wish.NOTHING
         if wish is Wish.ASK:
-            pause()
             wish, self._wish = self._ask(), Wish.NOTHING
         if wish is Wish.DETACH:
-            pause()
-            say(f"{self._name} goes on; `runner watch {self._name}` follows it")
+            going = "is being cancelled" if self._cancelled else "goes on"
+            say(f"{self._name} {going}; `runner watch {self._name}` follows it")
             return True
         if wish is Wish.CANCEL and not self._cancelled:
-            self._cancelled = True
-            say(f"cancelling {self._name} ...")
-            try:
-                self._jobs.cancel(self._name)
-            except JobStatusConflict as conflict:
-                say(str(conflict))
+            self._cancel()
         return False
+
+    def _cancel(self) -> None:
+        try:
+            self._jobs.cancel(self._name)
+        except JobStatusConflict as conflict:
+            say(str(conflict))
+            return
+        self._cancelled = True
+        say(f"cancelling {self._name}; calls of run() that are under way have {CANCEL_GRACE_S:g} s to end")
 
     def _look(self) -> None:
         """Notice a dead driver by its lock, long before its heartbeat is missed."""

@@ -12,6 +12,9 @@ SizeKind = Literal["files", "bytes", "rows"]
 MiniBatchFormat = Literal["pandas", "arrow", "numpy", "polars"]
 OutputFormat = Literal["text", "csv", "jsonl", "parquet", "ipc"]
 
+CANCEL_GRACE_S = 30.0
+"""How long calls that are under way, and `shutdown()` after them, may take when a job is cancelled or has failed."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SplitInput:
@@ -92,7 +95,7 @@ class ParallelSpec:
     compute: Literal["local", "ray"] = "ray"
     ray_address: str | None = None
     """A configured cluster; None means the embedded Ray of this RUNNER_HOME."""
-    cancel_grace_s: float = 30.0
+    cancel_grace_s: float = CANCEL_GRACE_S
     notices: tuple[str, ...] = ()
     """What fell back to a default and must be said once (environment, compute name)."""
 

@@ -64,7 +64,7 @@ class Driver:
         if lock is None:
             return 0
         self._store = Store(self._home)
-        self._pulse = Pulse(self._home, self._name, self._cancelled.set)
+        self._pulse = Pulse(self._home, self._name, self._cancelled)
         try:
             if self._store.beat(self._name, host=socket.gethostname(), driver_pid=os.getpid()).is_terminal:
                 return 0  # it was cancelled before this process had the lock

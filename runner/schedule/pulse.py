@@ -8,10 +8,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
 
 from runner.entity.job import Progress
-from runner.entity.status import JobStatus
+from runner.entity.status import TERMINAL, JobStatus
 from runner.errors import RunnerError
 from runner.store.home import Home
 from runner.store.store import Store
@@ -25,10 +24,10 @@ BEAT_S = 5.0
 
 
 class Pulse:
-    """Beats for one job from `start` to `stop`; `on_cancel` is called once, from the pulse's thread."""
+    """Beats for one job from `start` to `stop`, and carries a cancel from the store to the driver, or from there to it."""
 
-    def __init__(self, home: Home, name: str, on_cancel: Callable[[], None]) -> None:
-        self._home, self._name, self._on_cancel = home, name, on_cancel
+    def __init__(self, home: Home, name: str, cancelled: threading.Event) -> None:
+        self._home, self._name, self._cancelled = home, name, cancelled
         self._lock = threading.Lock()
         self._progress, self._message = Progress(), ""
         self._shown: tuple[Progress, str] | None = None
@@ -58,13 +57,11 @@ class Pulse:
 
     def _beat(self) -> None:
         store = Store(self._home)
-        last, cancelled = 0.0, False
+        last = 0.0
         try:
             while not self._stopped.wait(LISTEN_S):
                 try:
-                    if not cancelled and store.get(self._name).status is JobStatus.CANCEL_REQUESTED:
-                        cancelled = True
-                        self._on_cancel()
+                    self._listen(store)
                     now = time.monotonic()
                     with self._lock:
                         shown = (self._progress, self._message)
@@ -76,3 +73,10 @@ class Pulse:
                     log.warning("no beat: %s", error)
         finally:
             store.close()
+
+    def _listen(self, store: Store) -> None:
+        status = store.get(self._name).status
+        if status is JobStatus.CANCEL_REQUESTED:
+            self._cancelled.set()
+        elif self._cancelled.is_set() and status not in (JobStatus.FINALIZING, *TERMINAL):
+            store.request_cancel(self._name)

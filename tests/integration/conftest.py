@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ from cli_kit import Bench
 
 
 @pytest.fixture
-def bench(tmp_path: Path, home: Path) -> Bench:
+def bench(tmp_path: Path, home: Path) -> Iterator[Bench]:
     """A folder to write a job in, outside the home."""
-    return Bench(tmp_path / "work", home)
+    made = Bench(tmp_path / "work", home)
+    yield made
+    made.close()
