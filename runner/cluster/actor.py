@@ -22,8 +22,8 @@ from pathlib import Path
 import msgspec
 
 from runner.cluster.letters import Begun, Letter, decode_call, decode_start, encode_event
-from runner.cluster.parcel import read_boot, sees, unpack_folder
-from runner.cluster.processes import start_time_of
+from runner.cluster.parcel import sees, unpack_folder
+from runner.cluster.processes import read_boot, start_time_of
 from runner.entity.lease import InstanceClosed, InstanceConfig, InstanceEvent, InstanceFailed, Lease
 from runner.entity.parallel import ParallelSpec
 from runner.errors import RunnerError

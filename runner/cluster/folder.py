@@ -18,10 +18,13 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from runner.cluster.processes import has_variable, is_same_process, kill_all
+from runner.cluster.processes import has_variable, is_same_process, kill_all, read_boot
 
 MARK = "RUNNER_RAY_FOLDER"
 """Environment variable that every process of an embedded Ray carries; its value is Ray's temporary folder."""
+
+
+TEMP_PREFIX = "runner-ray-"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +38,8 @@ class KeeperRecord:
     python: str
     """The interpreter that Ray's workers run."""
     ray: str = ""
+    boot: str = ""
+    """The boot and the process namespace in which the pid means something."""
 
     @property
     def is_alive(self) -> bool:
@@ -43,6 +48,12 @@ class KeeperRecord:
     def kill_ray(self) -> None:
         """Kill every process of the Ray that is or was kept."""
         kill_all(self._is_of_ray)
+
+    def bury(self) -> None:
+        """Kill what runs and remove the temporary folder."""
+        self.kill_ray()
+        if Path(self.temp_dir).name.startswith(TEMP_PREFIX):
+            shutil.rmtree(self.temp_dir, ignore_errors=True)
 
     def _is_of_ray(self, pid: int) -> bool:
         """Known by the mark, or, as Ray's Python processes write their title over it, by session and title."""
@@ -68,13 +79,12 @@ class KeeperFolder:
         self.ray_log = self.root / "ray.log"
 
     def read_record(self) -> KeeperRecord | None:
-        try:
-            return KeeperRecord(**json.loads(self.record.read_bytes()))
-        except (OSError, ValueError, TypeError):
-            return None
+        return _read_record(self.record)
 
     def write_record(self, record: KeeperRecord) -> None:
-        self._write(self.record, json.dumps(asdict(record)), 0o600)
+        """Say who keeps Ray; also in the temporary folder, so that it can be buried when this folder is gone."""
+        for path in (Path(record.temp_dir, "keeper"), self.record):
+            self._write(path, json.dumps(asdict(record)), 0o600)
 
     def read_address(self) -> str:
         """Where Ray is ready; empty when it is not."""
@@ -94,9 +104,7 @@ class KeeperFolder:
         self.address.unlink(missing_ok=True)
         record = self.read_record()
         if record is not None:
-            record.kill_ray()
-            if Path(record.temp_dir).name.startswith("runner-ray-"):
-                shutil.rmtree(record.temp_dir, ignore_errors=True)
+            record.bury()
         self.record.unlink(missing_ok=True)
 
     @staticmethod
@@ -107,6 +115,22 @@ class KeeperFolder:
         with open(descriptor, "w") as file:
             file.write(text)
         os.replace(fresh, path)
+
+
+def sweep_temp_dirs() -> None:
+    """Bury what killed keepers left that nobody has joined since, whichever RUNNER_HOME they were of."""
+    for path in Path("/tmp").glob(f"{TEMP_PREFIX}*/keeper"):
+        record = _read_record(path)
+        is_ours = record is not None and path.lstat().st_uid == os.getuid() and record.boot == read_boot()
+        if record is not None and is_ours and not record.is_alive:
+            record.bury()
+
+
+def _read_record(path: Path) -> KeeperRecord | None:
+    try:
+        return KeeperRecord(**json.loads(path.read_bytes()))
+    except (OSError, ValueError, TypeError):
+        return None
 
 
 class FileLock:

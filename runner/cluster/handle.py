@@ -19,14 +19,14 @@ from runner.cluster.base import Placement
 from runner.cluster.letters import Begun, decode_event, encode_call
 from runner.cluster.link import ActorLink, Gone, Unreachable
 from runner.cluster.outlet import Outlet
-from runner.cluster.parcel import read_boot
-from runner.cluster.processes import is_same_process, kill_process
+from runner.cluster.processes import is_same_process, kill_process, read_boot
 from runner.entity.lease import InstanceClosed, InstanceConfig, InstanceLost, Lease
 
 SILENCE_S = 10.0
 HUNG_S = 30.0
 POLL_S = 1.0
 _STEP_S = 0.25
+_LATE_S = 0.5
 _DOUBT_S = 2.0
 _WAITING_AGAIN_S = 60.0
 _KINDLY_S = 0.5
@@ -172,7 +172,7 @@ class RayHandle:
             silent_s = time.monotonic() - heard
             if silent_s > SILENCE_S:
                 raise Gone(f"silent for {SILENCE_S:g} s")
-            if silent_s > POLL_S + _DOUBT_S and not self._is_reachable():
+            if silent_s > POLL_S + _LATE_S and not self._is_reachable():
                 raise Gone("the Ray it ran on is gone")
             if not self._link.is_ready(reply, _STEP_S):
                 continue

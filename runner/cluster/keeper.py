@@ -12,7 +12,6 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-import shutil
 import signal
 import subprocess
 import sys
@@ -23,9 +22,9 @@ from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
 
-from runner.cluster.folder import MARK, FileLock, KeeperFolder, KeeperRecord
+from runner.cluster.folder import MARK, TEMP_PREFIX, FileLock, KeeperFolder, KeeperRecord, sweep_temp_dirs
 from runner.cluster.machine import count_cores
-from runner.cluster.processes import dying_with, start_time_of
+from runner.cluster.processes import dying_with, read_boot, start_time_of
 
 NODE_ADDRESS = "127.0.0.2"
 """Loopback, whatever networks come and go. Not 127.0.0.1: Ray replaces that by the machine's outer address."""
@@ -48,13 +47,14 @@ class Keeper:
     def __init__(self, folder: KeeperFolder) -> None:
         self._folder = folder
         self._lock = FileLock(folder.lock)
-        self._temp_dir = tempfile.mkdtemp(prefix="runner-ray-", dir="/tmp")  # short, so not below RUNNER_HOME
+        self._temp_dir = tempfile.mkdtemp(prefix=TEMP_PREFIX, dir="/tmp")  # short, so not below RUNNER_HOME
         self._record = KeeperRecord(
             pid=os.getpid(),
             start_time=start_time_of(os.getpid()),
             temp_dir=self._temp_dir,
             python=sys.executable,
             ray=version("ray"),
+            boot=read_boot(),
         )
         self._ray: subprocess.Popen[bytes] | None = None
         self._asked_to_end = False
@@ -68,6 +68,7 @@ class Keeper:
         try:
             address = self._start_ray()
             self._folder.write_address(address)
+            sweep_temp_dirs()
             log.info("Ray is ready at %s, its files are in %s", address, self._temp_dir)
             self._wait_until_unused()
             return 0
@@ -122,8 +123,7 @@ class Keeper:
                 self._ray.wait(STOP_LIMIT_S)
             except subprocess.TimeoutExpired:
                 log.warning("`ray start` did not end within %g s and is killed", STOP_LIMIT_S)
-        self._record.kill_ray()
-        shutil.rmtree(self._temp_dir, ignore_errors=True)
+        self._record.bury()
         self._folder.record.unlink(missing_ok=True)
         log.info("Ray has ended")
         self._lock.release()

@@ -34,12 +34,6 @@ def sees(probe: Probe) -> bool:
         return False
 
 
-def read_boot() -> str:
-    """An id of this boot of this machine, as far as processes can be seen by their pid."""
-    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    return f"{boot}/{Path('/proc/self/ns/pid').readlink()}"
-
-
 def pack_folder(folder: Path) -> bytes:
     """The folder's content as a compressed tar file."""
     buffer = io.BytesIO()

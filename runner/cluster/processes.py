@@ -26,6 +26,12 @@ def is_same_process(pid: int, start_time: int) -> bool:
     return pid > 0 and start_time > 0 and start_time_of(pid) == start_time
 
 
+def read_boot() -> str:
+    """An id of this boot of this machine, as far as processes can be seen by their pid."""
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return f"{boot}/{Path('/proc/self/ns/pid').readlink()}"
+
+
 def kill_process(pid: int, start_time: int) -> None:
     """Send SIGKILL to exactly that process, if it still lives."""
     try:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import queue
+import secrets
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,6 +26,7 @@ from runner.cluster import handle
 from runner.cluster.base import Cluster, Handle, Placement
 from runner.cluster.folder import KeeperFolder
 from runner.cluster.join import KeptRay, join_keeper
+from runner.cluster.keeper import ray_command, ray_environment
 from runner.cluster.local import LocalCluster
 from runner.cluster.processes import has_variable, list_processes, start_time_of
 from runner.cluster.ray import RayCluster
@@ -31,6 +36,7 @@ from runner.entity.lease import (
     InstanceClosed,
     InstanceConfig,
     InstanceEvent,
+    InstanceFailed,
     InstanceLost,
     InstanceReady,
     Lease,
@@ -43,6 +49,7 @@ from runner.plan.make import make_plan
 SCRIPT = """
 import os, time
 def run(mini_batch):
+    print("a line of the script")
     open(os.environ["NOTES"], "a").write(f"{os.getpid()} {os.environ.get('COLOUR')}\\n")
     while os.path.exists(os.environ["NOTES"] + ".hold"):
         time.sleep(0.01)
@@ -318,9 +325,9 @@ def test_a_killed_driver_leaves_no_actor_and_no_worker(shared: KeptRay, job: Job
     ) as process:
         try:
             eventually(lambda: len(set(job.workers())) == 2)
+            actor_and_workers = {parent_of(worker) for worker in job.workers()} | set(job.workers())
         finally:
             process.kill()
-    actor_and_workers = {parent_of(worker) for worker in job.workers()} | set(job.workers())
     eventually(lambda: not any(map(start_time_of, actor_and_workers)), 10.0)
 
 
@@ -379,3 +386,66 @@ def test_a_configured_cluster_is_checked_for_nodes_and_versions_and_then_used(
     finally:
         cluster.close()
     assert not list_processes(lambda pid: has_variable(pid, "RUNNER_HOME", str(tmp_path)))
+
+
+def can_unshare() -> bool:
+    return (
+        os.geteuid() == 0
+        and subprocess.run(["unshare", "-m", "true"], capture_output=True, check=False).returncode == 0
+    )
+
+
+@pytest.fixture
+def apart(job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of a Ray that sees neither the job's folder nor its code, as another machine would."""
+    if not can_unshare():
+        pytest.skip("needs root, for a mount namespace")
+    temp_dir = tempfile.mkdtemp(prefix="runner-ray-", dir="/tmp")
+    token = tmp_path / "token"
+    token.write_text(secrets.token_hex(32))
+    hide = f'mount -t tmpfs none {job.root}/job && mount -t tmpfs none {job.root}/code && exec "$@"'
+    with subprocess.Popen(
+        ["unshare", "-m", "sh", "-c", hide, "sh", *ray_command(temp_dir, 2)],
+        env=ray_environment(os.environ, token, temp_dir),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd=str(Path(runner.__file__).parents[1]),
+    ) as process:
+        try:
+            written = Path(temp_dir, "ray_current_cluster")
+            eventually(lambda: written.exists() or process.poll() is not None, 60.0)
+            monkeypatch.setenv("RAY_AUTH_MODE", "token")
+            monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(token))
+            yield written.read_text().strip()
+        finally:
+            process.terminate()
+    shutil.rmtree(temp_dir)
+
+
+def test_an_instance_on_another_machine_is_brought_code_and_plan_and_ships_its_logs(
+    apart: str, job: Job, tmp_path: Path
+) -> None:
+    shipped: dict[str, bytes] = {}
+
+    def take(event: InstanceEvent) -> None:
+        if isinstance(event, Heartbeat):
+            for path, chunk in event.log_chunks:
+                shipped[path] = shipped.get(path, b"") + chunk
+        job.events.put(event)
+
+    cluster = RayCluster(take, tmp_path, apart, job.said.append)
+    try:
+        (placement,) = cluster.place(job.spec(), job.said.append)
+        hidden = replace(job.config(placement), staging=str(job.root / "job"))
+        failed = cluster.start(hidden, placement)
+        event = job.await_event(InstanceFailed)
+        assert event.reason == "STORAGE_FAILED"
+        assert f"cannot see the staging folder {job.root}/job of the output" in event.message
+        failed.kill()
+        reports = job.run_to_the_end(cluster.start(job.config(placement), placement))
+    finally:
+        cluster.close()
+    parts = [job.root / "staging" / report.part.file for report in reports if report.part]
+    assert sum(len(part.read_text().splitlines()) for part in parts) == FILES
+    assert b"a line of the script" in b"".join(shipped.values())
+    assert not list(Path(tempfile.gettempdir()).glob("runner-instance-*"))

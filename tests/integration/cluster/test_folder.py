@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from runner.cluster.folder import MARK, FileLock, KeeperFolder, KeeperRecord
-from runner.cluster.processes import is_same_process, start_time_of
+from runner.cluster.folder import MARK, TEMP_PREFIX, FileLock, KeeperFolder, KeeperRecord, sweep_temp_dirs
+from runner.cluster.processes import is_same_process, read_boot, start_time_of
 
 
 @pytest.fixture
@@ -48,6 +51,18 @@ def test_what_a_killed_keeper_left_is_cleaned(folder: KeeperFolder, tmp_path: Pa
     assert not temp_dir.exists()
     assert folder.read_record() is None
     assert folder.read_address() == ""
+
+
+def test_what_a_killed_keeper_left_is_swept_by_another(tmp_path: Path) -> None:
+    temp_dir = Path(tempfile.mkdtemp(prefix=TEMP_PREFIX, dir="/tmp"))
+    foreign = Path(tempfile.mkdtemp(prefix=TEMP_PREFIX, dir="/tmp"))
+    for path, boot in ((temp_dir, read_boot()), (foreign, "another namespace")):
+        left = replace(record(999_999_999, 1, path), boot=boot)
+        KeeperFolder(tmp_path).write_record(left)
+    sweep_temp_dirs()
+    assert not temp_dir.exists()
+    assert foreign.exists()
+    shutil.rmtree(foreign)
 
 
 def test_only_a_temporary_folder_of_ours_is_removed(folder: KeeperFolder, tmp_path: Path) -> None:

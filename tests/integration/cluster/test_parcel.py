@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from runner.cluster.parcel import pack_folder, read_boot, sees, sweep_probes, unpack_folder, write_probe
+from runner.cluster.parcel import pack_folder, sees, sweep_probes, unpack_folder, write_probe
 
 
 def test_a_probe_is_seen_in_the_same_folder_only(tmp_path: Path) -> None:
@@ -27,7 +27,3 @@ def test_a_code_folder_arrives_as_it_is(tmp_path: Path) -> None:
     unpack_folder(pack_folder(code), tmp_path / "there")
     assert (tmp_path / "there" / "score.py").read_text() == "def run(mini_batch): ..."
     assert os.access(tmp_path / "there" / "package" / "tool.sh", os.X_OK)
-
-
-def test_the_boot_of_this_machine_does_not_change() -> None:
-    assert read_boot() == read_boot() != ""
