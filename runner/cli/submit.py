@@ -1,4 +1,4 @@
-"""Verbs that change jobs: submit, validate, watch, cancel, delete."""
+"""Verbs that change jobs: submit, validate, watch, cancel, resume, delete."""
 
 from __future__ import annotations
 
@@ -100,6 +100,23 @@ def cancel(name: str, server: str | None) -> None:
     """Ask a job to end; what it has committed is kept."""
     job = connect(server).backend.cancel(name)
     say(f"{job.name} is {job.status}")
+
+
+@click.command()
+@name_argument
+@click.option("--detach", is_flag=True, help="Return as soon as the job goes on.")
+@server_option
+@output_option("json")
+def resume(name: str, detach: bool, server: str | None, form: str) -> int:
+    """Go on with a job that failed, was cancelled or lost its driver; what it has committed does not run again."""
+    client = connect(server)
+    with Watch(client.backend, owns=True) as watch:
+        made = client.backend.resume(name)
+        say(f"resumed {name}, run {made.run_number}")
+        code = 0 if detach else watch.run(name)
+    if form == "json":
+        show_json(to_json(client.backend.get(name), client.backend.events(name)))
+    return code
 
 
 @click.command()

@@ -33,6 +33,9 @@ class Backend(Protocol):
     def cancel(self, name: str) -> JobState:
         """Ask for the end of a job; returns at once."""
 
+    def resume(self, name: str) -> JobState:
+        """Begin a new run of a job that failed, was cancelled or lost its driver."""
+
     def delete(self, name: str) -> None:
         """Forget a job that has ended."""
 

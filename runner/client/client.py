@@ -140,6 +140,17 @@ class JobOperations:
         self._backend.cancel(name)
         return CancelPoller(self._backend, name, POLL_S)
 
+    def resume(self, name: str) -> ParallelJob:
+        """Go on with a job that failed, was cancelled or lost its driver, and return at once.
+
+        It begins a new run of the same job: what it has committed is kept and does not run again. A driver that is
+        silent but still holds the job is killed.
+
+        Raises:
+            JobStatusConflict: it is Completed, its driver lives or is just starting, or it set mini-batches aside.
+        """
+        return self._whole(self._backend.resume(name))
+
     def delete(self, name: str) -> None:
         """Forget a job that has ended, with its folder; what it published stays."""
         self._backend.delete(name)

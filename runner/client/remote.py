@@ -86,6 +86,10 @@ class Remote:
         request = job_service_pb2.CancelJobRequest(name=wire.job_name(name))
         return wire.job_from_wire(self._call(self._stub.CancelJob, request))
 
+    def resume(self, name: str) -> JobState:
+        request = job_service_pb2.ResumeJobRequest(name=wire.job_name(name))
+        return wire.job_from_wire(self._call(self._stub.ResumeJob, request))
+
     def delete(self, name: str) -> None:
         self._call(self._stub.DeleteJob, job_service_pb2.DeleteJobRequest(name=wire.job_name(name)))
 

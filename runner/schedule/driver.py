@@ -33,7 +33,7 @@ from runner.schedule.commit import Committer, Ledgerbook, Tail
 from runner.schedule.job_logs import JobLogs
 from runner.schedule.journal import JOURNAL_VERSION, Begun, Committed, Journal, Opened, Replay, Schema, part_of, replay
 from runner.schedule.leases import LeaseTable
-from runner.schedule.policy import nothing_succeeded
+from runner.schedule.policy import exceeded_threshold, nothing_succeeded
 from runner.schedule.pulse import Pulse
 from runner.schedule.shift import Canceled, Shift
 from runner.store.home import Home, JobFolder
@@ -63,6 +63,7 @@ class Driver:
         lock = JobLock.take(self._folder.lock, wait_s=LOCK_WAIT_S)
         if lock is None:
             return 0
+        lock.sign()
         self._store = Store(self._home)
         self._pulse = Pulse(self._home, self._name, self._cancelled)
         try:
@@ -101,7 +102,8 @@ class Driver:
             failed = JobError(reason=error.reason, message=str(error), traceback=str(own), exit_code=code)
             log.error("%s: %s", error.reason, error)
         self._pulse.stop()
-        progress = self._progress(Tally())
+        # Before the journal has been read, what an earlier run has told is nearer to the truth than nothing.
+        progress = self._progress(Tally()) if hasattr(self, "_epoch") else self._store.get(self._name).progress
         if hasattr(self, "_logs"):
             self._logs.end(status, failed, progress, self._folder)
         if status is JobStatus.CANCELED and self._store.get(self._name).status is not JobStatus.CANCEL_REQUESTED:
@@ -128,20 +130,30 @@ class Driver:
         table = LeaseTable(total=self._plan.mini_batch_count, epoch=self._epoch, unit_starts=self._plan.unit_starts)
         table.restore(self._book.ranges)
         try:
+            self._check_thresholds()
             with Shift(self._spec, self._plan, table, committer, self._pulse, self._cancelled) as shift:
                 shift.on_progress = self._show
                 shift.on_logs = self._log_chunks
                 shift.on_running = lambda: self._move(JobStatus.RUNNING)
                 if not table.is_finished:
-                    self._move(JobStatus.QUEUED)
+                    # With the totals: they are told before the first mini-batch can end.
+                    self._move(JobStatus.QUEUED, self._progress(Tally()))
                     self._connect_and_run(shift, staging)
+                else:
+                    self._move(JobStatus.RUNNING)  # only publication is left; the way there is the same
         finally:
             committer.close()
-        if (error := nothing_succeeded(self._spec, self._book.tally)) is not None:
+        if (error := nothing_succeeded(self._spec, self._book.tally, self._book.causes.first)) is not None:
             raise error
         if self._cancelled.is_set():
             raise Canceled
         self._publish(staging)
+
+    def _check_thresholds(self) -> None:
+        """What the run before has committed may be too much already; it died before it could say so."""
+        error = exceeded_threshold(self._spec, self._book.tally, self._plan.mini_batch_count, self._book.causes.first)
+        if error is not None:
+            raise error
 
     def _connect_and_run(self, shift: Shift, staging: Path | None) -> None:
         cluster = self._connect(self._spec, shift.emit, self._pulse.say)
@@ -194,6 +206,7 @@ class Driver:
                 self._book.enter(record.first, record.end, record.tally, part_of(record, schemas))
                 failures_end = max(failures_end, record.failures_end)
                 records_end = max(records_end, record.records_end)
+        self._book.causes.recall(self._folder.failures, failures_end)
         self._epoch = epoch + 1
         begun = [] if said.records else [Begun(JOURNAL_VERSION, self._name, self._plan.fingerprint)]
         journal.append([*begun, Opened(self._epoch, time.time(), socket.gethostname(), os.getpid())])
@@ -223,10 +236,10 @@ class Driver:
         )
 
     # ---- what is told -----------------------------------------------------------------------------------
-    def _move(self, status: JobStatus) -> None:
+    def _move(self, status: JobStatus, progress: Progress | None = None) -> None:
         try:
             if self._store.get(self._name).status is not status:
-                self._store.move(self._name, status)
+                self._store.move(self._name, status, progress=progress)
         except IllegalTransition:
             if self._store.get(self._name).status is not JobStatus.CANCEL_REQUESTED:
                 raise
@@ -254,6 +267,7 @@ class Driver:
             done_mini_batch_count=tally.mini_batch_count,
             failed_mini_batch_count=tally.failed_mini_batch_count,
             failed_by_class={str(k): v for k, v in tally.failed_by_class.items()},
+            first_failures=book.causes.lines,
             instance_count=instance_count,
             worker_count=worker_count,
         )

@@ -45,6 +45,7 @@ class JobLogs:
         self._last = 0.0
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "readme.txt").write_text(README)
+        (folder / "job_error.txt").unlink(missing_ok=True)  # of a run before this one
 
     def planned(self, plan: Plan) -> None:
         """Say what was planned."""

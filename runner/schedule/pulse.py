@@ -24,13 +24,14 @@ BEAT_S = 5.0
 
 
 class Pulse:
-    """Beats for one job from `start` to `stop`, and carries a cancel from the store to the driver, or from there to it."""
+    """Beats for one job from `start` to `stop`; carries a cancel between store and driver, whichever heard of it."""
 
     def __init__(self, home: Home, name: str, cancelled: threading.Event) -> None:
         self._home, self._name, self._cancelled = home, name, cancelled
         self._lock = threading.Lock()
-        self._progress, self._message = Progress(), ""
-        self._shown: tuple[Progress, str] | None = None
+        self._progress: Progress | None = None
+        self._message: str | None = None
+        self._shown: tuple[Progress | None, str | None] | None = None
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="pulse", daemon=True)
 

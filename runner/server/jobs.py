@@ -10,14 +10,15 @@ from pathlib import Path
 
 import msgspec
 
-from runner.entity.job import Event, JobState, OutputState
+from runner.entity.job import Event, JobError, JobState, OutputState
 from runner.entity.page import Chunk, JobPage, LogFile, Sighting
 from runner.entity.parallel import ParallelSpec
 from runner.entity.status import JobStatus
-from runner.errors import IllegalTransition, JobStatusConflict, OutputMissing
+from runner.errors import Defect, IllegalTransition, JobStatusConflict, OutputMissing
 from runner.server.admission import admit, choose_name, drafted, remove_tree, staging_of
 from runner.server.files import LogTail, list_logs, read_output
 from runner.server.pages import page_size_of, seal, unseal
+from runner.server.resume import resumable
 from runner.server.sight import end_if_abandoned, has_driver
 from runner.server.watch import watch
 from runner.store.home import Home
@@ -102,6 +103,22 @@ class Jobs:
     def cancel(self, name: str) -> JobState:
         """Ask for the end of a job; returns at once."""
         return end_if_abandoned(self.store, self.store.request_cancel(name))
+
+    def resume(self, name: str) -> JobState:
+        """Begin a new run of a job that failed, was cancelled or lost its driver; what it committed is not run again.
+
+        Raises:
+            JobStatusConflict: it is Completed, its driver lives or is just starting, or it set mini-batches aside.
+        """
+        with resumable(self.store, self.get(name)) as message:
+            job = self.store.begin_run(name, message)
+        try:
+            self._launch(name)
+        except Exception as error:
+            told = JobError(reason=Defect.reason, message=f"its driver could not be started: {error}")
+            self.store.move(name, JobStatus.FAILED, message=told.message, error=told)
+            raise
+        return job
 
     def delete(self, name: str) -> None:
         """Forget a job that has ended: its row, its folder and its staging. What it published stays."""

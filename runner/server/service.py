@@ -113,6 +113,10 @@ class JobService:
         name = wire.parse_job_name(request.name)
         return wire.job_to_wire(await self._run(lambda: self._jobs.cancel(name)))
 
+    async def ResumeJob(self, request: job_service_pb2.ResumeJobRequest) -> job_pb2.Job:  # noqa: N802
+        name = wire.parse_job_name(request.name)
+        return wire.job_to_wire(await self._run(lambda: self._jobs.resume(name)))
+
     async def ListEvents(self, request: job_service_pb2.ListEventsRequest) -> job_service_pb2.ListEventsResponse:  # noqa: N802
         name = wire.parse_job_name(request.parent, "parent")
         events = await self._run(lambda: self._jobs.events(name))

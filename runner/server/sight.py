@@ -21,9 +21,12 @@ def has_driver(store: Store, job: JobState) -> bool | None:
         return None
     if is_held(store.home.job(job.name).lock):
         return True
-    if job.driver_pid == 0 and job.heartbeat_time is not None and store.now() - job.heartbeat_time < START_S:
-        return None
-    return False
+    return None if is_starting(store, job) else False
+
+
+def is_starting(store: Store, job: JobState) -> bool:
+    """Whether the driver of a new run may be on its way to the lock."""
+    return job.driver_pid == 0 and job.heartbeat_time is not None and store.now() - job.heartbeat_time < START_S
 
 
 def end_if_abandoned(store: Store, job: JobState) -> JobState:

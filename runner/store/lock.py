@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import time
 from pathlib import Path
 from types import TracebackType
+
+import msgspec
+
+from runner.store.holder import this_process
+
+log = logging.getLogger(__name__)
 
 
 class JobLock:
@@ -35,6 +42,15 @@ class JobLock:
             except BaseException:
                 os.close(descriptor)
                 raise
+
+    def sign(self) -> None:
+        """Write into the lock's file which process this is; a driver does, readers who hold it for a moment do not."""
+        text = msgspec.json.encode(this_process())
+        try:
+            os.pwrite(self._descriptor, text, 0)
+            os.ftruncate(self._descriptor, len(text))
+        except OSError as error:  # a full disk: no reason to end, but a resume cannot kill this process for us
+            log.warning("the lock is held, but not signed: %s", error)
 
     def release(self) -> None:
         """Let go; harmless when already released."""

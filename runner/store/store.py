@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from runner.entity.job import Event, JobError, JobState, OutputState, Progress
 from runner.entity.status import TERMINAL, TRANSITIONS, JobStatus, check_move
-from runner.errors import JobExists, JobNotFound, JobStatusConflict
+from runner.errors import IllegalTransition, JobExists, JobNotFound, JobStatusConflict
 from runner.store.database import Database
 from runner.store.home import Home
 from runner.store.rows import COLUMNS, from_row, to_json, to_row
@@ -139,8 +139,7 @@ class Store:
             now = self._clock()
             changes: dict[str, object] = {"message": message}
             if status is _S.STARTING and old in _BEGINS_ANEW:
-                changes |= dict.fromkeys(("start_time", "end_time", "error"))
-                changes |= {"run_number": row["run_number"] + 1, "driver_pid": 0}
+                changes |= _anew(row)
             if (status in BEATING and old is not _S.NOT_STARTED) or status is _S.STARTING:
                 changes["heartbeat_time"] = now
             if status is _S.RUNNING and row["start_time"] is None:
@@ -154,6 +153,24 @@ class Store:
                 if v is not None
             }
             self._set_status(row, status, message, changes, now)
+            return self._job(self._find(name))
+
+    def begin_run(self, name: str, message: str = "") -> JobState:
+        """Begin a new run of a job that has no driver any more, which the caller knows because it holds its lock.
+
+        A job that was in progress is NotResponding first, in the same transaction. The counters stay until the next
+        driver has read the journal. IllegalTransition for a job that is Completed or never had a driver.
+        """
+        with self._database.writing():
+            row = self._find(name)
+            if JobStatus(row["status"]) in BEATING:
+                self._set_status(row, _S.NOT_RESPONDING, "its driver is gone", {})
+                row = self._find(name)
+            if JobStatus(row["status"]) not in _BEGINS_ANEW:
+                raise IllegalTransition(name, row["status"], str(_S.STARTING))
+            now = self._clock()
+            changes = _anew(row) | {"message": message, "heartbeat_time": now}
+            self._set_status(row, _S.STARTING, message, changes, now)
             return self._job(self._find(name))
 
     def beat(
@@ -312,3 +329,9 @@ class Store:
         row = self._database.row("SELECT revision FROM clock")
         assert row is not None
         return int(row["revision"])
+
+
+def _anew(row: sqlite3.Row) -> dict[str, object]:
+    """What a new run forgets of the one before."""
+    forgotten: dict[str, object] = dict.fromkeys(("start_time", "end_time", "error"))
+    return forgotten | {"run_number": row["run_number"] + 1, "driver_pid": 0}

@@ -108,10 +108,11 @@ def test_every_element_has_a_comment(path: str) -> None:
 
 def test_comments_of_methods_name_the_codes_they_may_return() -> None:
     text = (PROTOS / "runner/api/v1/job_service.proto").read_text()
-    reasons = set(re.findall(r"`([A-Z]+(?:_[A-Z]+)+)`", text)) - {"JOB_STATUS_CANCEL_REQUESTED"}
+    reasons = set(re.findall(r"`([A-Z]+(?:_[A-Z]+)+)`", text))
     known = {key.removeprefix("ERROR_REASON_") for key in error_reason_pb2.ErrorReason.DESCRIPTOR.values_by_name}
     codes = {"INVALID_ARGUMENT", "ALREADY_EXISTS", "FAILED_PRECONDITION", "NOT_FOUND", "OUT_OF_RANGE"}
-    assert reasons - known - codes <= {"RESOURCE_EXHAUSTED"}
+    codes |= {"RESOURCE_EXHAUSTED", *job_pb2.JobStatus.DESCRIPTOR.values_by_name}
+    assert reasons <= known | codes
     for method in SERVICE.methods:
         before = text.split(f"  rpc {method.name}(")[0]
         assert "`NOT_FOUND`" in before[before.rindex("\n\n") :] or method.name in ("CreateJob", "ListJobs")
@@ -136,6 +137,7 @@ progress = st.builds(
     done_mini_batch_count=counts,
     failed_mini_batch_count=counts,
     failed_by_class=st.dictionaries(st.sampled_from(["crash", "read"]), counts),
+    first_failures=st.dictionaries(st.sampled_from(["crash", "read"]), st.text(max_size=9)),
     instance_count=st.integers(0, 1000),
     worker_count=st.integers(0, 1000),
 )

@@ -113,7 +113,7 @@ class JobSpec(_message.Message):
     def __init__(self, type: _Optional[str] = ..., document: _Optional[str] = ..., display_name: _Optional[str] = ..., description: _Optional[str] = ..., experiment_name: _Optional[str] = ..., tags: _Optional[_Mapping[str, str]] = ..., properties: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class Progress(_message.Message):
-    __slots__ = ("item_count", "failed_item_count", "done_item_count", "mini_batch_count", "done_mini_batch_count", "failed_mini_batch_count", "failed_by_class", "instance_count", "worker_count")
+    __slots__ = ("item_count", "failed_item_count", "done_item_count", "mini_batch_count", "done_mini_batch_count", "failed_mini_batch_count", "failed_by_class", "instance_count", "worker_count", "first_failures")
     class FailedByClassEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -121,6 +121,13 @@ class Progress(_message.Message):
         key: str
         value: int
         def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    class FirstFailuresEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     ITEM_COUNT_FIELD_NUMBER: _ClassVar[int]
     FAILED_ITEM_COUNT_FIELD_NUMBER: _ClassVar[int]
     DONE_ITEM_COUNT_FIELD_NUMBER: _ClassVar[int]
@@ -130,6 +137,7 @@ class Progress(_message.Message):
     FAILED_BY_CLASS_FIELD_NUMBER: _ClassVar[int]
     INSTANCE_COUNT_FIELD_NUMBER: _ClassVar[int]
     WORKER_COUNT_FIELD_NUMBER: _ClassVar[int]
+    FIRST_FAILURES_FIELD_NUMBER: _ClassVar[int]
     item_count: int
     failed_item_count: int
     done_item_count: int
@@ -139,7 +147,8 @@ class Progress(_message.Message):
     failed_by_class: _containers.ScalarMap[str, int]
     instance_count: int
     worker_count: int
-    def __init__(self, item_count: _Optional[int] = ..., failed_item_count: _Optional[int] = ..., done_item_count: _Optional[int] = ..., mini_batch_count: _Optional[int] = ..., done_mini_batch_count: _Optional[int] = ..., failed_mini_batch_count: _Optional[int] = ..., failed_by_class: _Optional[_Mapping[str, int]] = ..., instance_count: _Optional[int] = ..., worker_count: _Optional[int] = ...) -> None: ...
+    first_failures: _containers.ScalarMap[str, str]
+    def __init__(self, item_count: _Optional[int] = ..., failed_item_count: _Optional[int] = ..., done_item_count: _Optional[int] = ..., mini_batch_count: _Optional[int] = ..., done_mini_batch_count: _Optional[int] = ..., failed_mini_batch_count: _Optional[int] = ..., failed_by_class: _Optional[_Mapping[str, int]] = ..., instance_count: _Optional[int] = ..., worker_count: _Optional[int] = ..., first_failures: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class Output(_message.Message):
     __slots__ = ("name", "type", "path")

@@ -67,6 +67,11 @@ class JobServiceStub(object):
                 request_serializer=runner_dot_api_dot_v1_dot_job__service__pb2.CancelJobRequest.SerializeToString,
                 response_deserializer=runner_dot_api_dot_v1_dot_job__pb2.Job.FromString,
                 _registered_method=True)
+        self.ResumeJob = channel.unary_unary(
+                '/runner.api.v1.JobService/ResumeJob',
+                request_serializer=runner_dot_api_dot_v1_dot_job__service__pb2.ResumeJobRequest.SerializeToString,
+                response_deserializer=runner_dot_api_dot_v1_dot_job__pb2.Job.FromString,
+                _registered_method=True)
         self.ListEvents = channel.unary_unary(
                 '/runner.api.v1.JobService/ListEvents',
                 request_serializer=runner_dot_api_dot_v1_dot_job__service__pb2.ListEventsRequest.SerializeToString,
@@ -154,6 +159,21 @@ class JobServiceServicer(object):
 
         `NOT_FOUND` (`JOB_NOT_FOUND`): look for the name with `ListJobs`.
         `FAILED_PRECONDITION` (`JOB_STATUS_CONFLICT`): the job is finalizing, completed or failed; nothing is to be done.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResumeJob(self, request, context):
+        """Begins a new run of a job that failed, was canceled or has lost its driver, and starts its driver. What the job has
+        committed is kept and does not run again. Returns at once, with `JOB_STATUS_STARTING`; watch the job anew.
+        A driver that is silent but still holds the job is killed if it is on the host of the service.
+
+        `NOT_FOUND` (`JOB_NOT_FOUND`): look for the name with `ListJobs`.
+        `FAILED_PRECONDITION` (`JOB_STATUS_CONFLICT`): the job is completed, its driver lives or is just starting, or it
+        failed with mini-batches set aside; the message says what can be done.
+
+        An input that has changed, or a damaged journal, does not fail this call: the new run ends in `JOB_STATUS_FAILED`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -250,6 +270,11 @@ def add_JobServiceServicer_to_server(servicer, server):
             'CancelJob': grpc.unary_unary_rpc_method_handler(
                     servicer.CancelJob,
                     request_deserializer=runner_dot_api_dot_v1_dot_job__service__pb2.CancelJobRequest.FromString,
+                    response_serializer=runner_dot_api_dot_v1_dot_job__pb2.Job.SerializeToString,
+            ),
+            'ResumeJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResumeJob,
+                    request_deserializer=runner_dot_api_dot_v1_dot_job__service__pb2.ResumeJobRequest.FromString,
                     response_serializer=runner_dot_api_dot_v1_dot_job__pb2.Job.SerializeToString,
             ),
             'ListEvents': grpc.unary_unary_rpc_method_handler(
@@ -423,6 +448,33 @@ class JobService(object):
             target,
             '/runner.api.v1.JobService/CancelJob',
             runner_dot_api_dot_v1_dot_job__service__pb2.CancelJobRequest.SerializeToString,
+            runner_dot_api_dot_v1_dot_job__pb2.Job.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResumeJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/runner.api.v1.JobService/ResumeJob',
+            runner_dot_api_dot_v1_dot_job__service__pb2.ResumeJobRequest.SerializeToString,
             runner_dot_api_dot_v1_dot_job__pb2.Job.FromString,
             options,
             channel_credentials,
