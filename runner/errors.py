@@ -306,15 +306,21 @@ class StorageFailed(WorldError):
 
 
 class ThresholdExceeded(RunError):
+    """More failed than the job allows; `example` and `traceback` are of the first mini-batch that did."""
+
     reason = "THRESHOLD_EXCEEDED"
-    facts = ("setting", "threshold", "count", "what")
-    says = "{count} {what} failed, more than {setting} = {threshold} allows"
+    facts = ("setting", "threshold", "count", "what", "example", "traceback")
+    says = "{count} {what} failed, more than {setting} = {threshold} allows{example}"
+    traceback: str
 
 
 class NothingSucceeded(RunError):
+    """No output can be made; `traceback` is that of the first mini-batch that failed, or empty."""
+
     reason = "NOTHING_SUCCEEDED"
-    facts = ("what",)
+    facts = ("what", "traceback")
     says = "{what}; a job needs at least one mini-batch that returns something"
+    traceback: str
 
 
 class InitFailed(RunError):

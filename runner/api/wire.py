@@ -94,6 +94,7 @@ def progress_to_wire(progress: Progress) -> job_pb2.Progress:
         done_mini_batch_count=progress.done_mini_batch_count,
         failed_mini_batch_count=progress.failed_mini_batch_count,
         failed_by_class=progress.failed_by_class,
+        first_failures=progress.first_failures,
         instance_count=progress.instance_count,
         worker_count=progress.worker_count,
     )
@@ -109,6 +110,7 @@ def progress_from_wire(message: job_pb2.Progress) -> Progress:
         done_mini_batch_count=message.done_mini_batch_count,
         failed_mini_batch_count=message.failed_mini_batch_count,
         failed_by_class=dict(message.failed_by_class),
+        first_failures=dict(message.first_failures),
         instance_count=message.instance_count,
         worker_count=message.worker_count,
     )

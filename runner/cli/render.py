@@ -29,16 +29,26 @@ def summary(job: JobState) -> list[str]:
     lines = [f"{job.name} is {job.status}{_lasted(job)}"]
     if job.progress.mini_batch_count is not None:
         lines.append(f"  {job.progress.line}")
-        lines += [
-            f"  {cls}: {count} mini-batches failed" for cls, count in job.progress.failed_by_class.items() if count
-        ]
-        if job.progress.failed_item_count:
-            lines.append(f"  {job.progress.failed_item_count} items failed")
+        lines += _failures(job)
     if job.error is not None:
         lines.append(job.error.message)
         lines += job.error.traceback.rstrip().splitlines()
     elif job.status == "Completed":
         lines += [f"  output {output.name}: {output.path}" for output in job.outputs]
+    return lines
+
+
+def _failures(job: JobState) -> list[str]:
+    """One line for each class of failure, with its first, unless the reason of the job's failure tells that one."""
+    progress = job.progress
+    told = job.error.message if job.error else ""
+    lines = []
+    for cls, count in progress.failed_by_class.items():
+        if count:
+            first = progress.first_failures.get(cls, "")
+            lines.append(f"  {count} × {cls}" + (f", first in {first}" if first and first not in told else ""))
+    if progress.failed_item_count:
+        lines.append(f"  {progress.failed_item_count} of {progress.done_item_count} items failed")
     return lines
 
 

@@ -45,7 +45,7 @@ def publish(output: OutputSpec, staging: str | Path, parts: Sequence[Part], job:
         final = _read_list(staging)
         if final is None:
             if not any(part.row_count for part in parts):
-                raise NothingSucceeded(f"every mini-batch of job {job} failed or returned nothing")
+                raise NothingSucceeded(f"every mini-batch of job {job} failed or returned nothing", "")
             final = _make_files(output, staging, parts)
         folder = target if output.is_folder else target.parent
         folder.mkdir(parents=True, exist_ok=True)

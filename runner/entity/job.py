@@ -37,6 +37,8 @@ class Progress:
     done_mini_batch_count: int = 0
     failed_mini_batch_count: int = 0
     failed_by_class: dict[str, int] = field(default_factory=dict)
+    first_failures: dict[str, str] = field(default_factory=dict)
+    """For each class with failures, where the first of them is and why."""
     instance_count: int = 0
     worker_count: int = 0
 

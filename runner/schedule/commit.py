@@ -17,6 +17,7 @@ import msgspec
 
 from runner.entity.lease import Failure, Part, Report, Tally
 from runner.errors import StorageFailed
+from runner.schedule.causes import Causes
 from runner.schedule.journal import Committed, Journal, Record
 
 
@@ -28,6 +29,7 @@ class Ledgerbook:
     parts: dict[int, Part] = field(default_factory=dict)
     """By the first mini-batch of its range."""
     ranges: list[tuple[int, int]] = field(default_factory=list)
+    causes: Causes = field(default_factory=Causes)
 
     def enter(self, first: int, end: int, tally: Tally, part: Part | None) -> None:
         """Add one committed range."""
@@ -89,6 +91,8 @@ class Committer:
         self._journal.append(lines)
         for report in reports:
             self.book.enter(report.first, report.end, report.tally, report.part)
+            for failure in report.failures:
+                self.book.causes.see(failure)
 
     def _record(self, report: Report, schema: int) -> Committed:
         part, tally = report.part, report.tally

@@ -15,27 +15,44 @@ from runner.errors import (
     RunnerError,
     ThresholdExceeded,
 )
+from runner.schedule.causes import Cause
+
+_ITEMS = ("item", "items")
+_BATCHES = ("mini-batch", "mini-batches")
 
 
-def exceeded_threshold(spec: ParallelSpec, tally: Tally, mini_batch_count: int) -> ThresholdExceeded | None:
-    """The first threshold that the counts are above; strictly, and -1 ignores."""
+def exceeded_threshold(
+    spec: ParallelSpec, tally: Tally, mini_batch_count: int, first: Cause | None = None
+) -> ThresholdExceeded | None:
+    """The first threshold that the counts are above; strictly, and -1 ignores. `first` is told as an example."""
     failed, items = tally.failed_mini_batch_count, tally.failed_item_count
     if 0 <= spec.mini_batch_error_threshold < failed:
-        return ThresholdExceeded("mini_batch_error_threshold", spec.mini_batch_error_threshold, failed, "mini-batches")
-    if 0 <= spec.error_threshold < items:
-        return ThresholdExceeded("error_threshold", spec.error_threshold, items, "items")
-    if failed and failed * 100 > spec.allowed_failed_percent * mini_batch_count:
+        setting, limit, count, what = "mini_batch_error_threshold", spec.mini_batch_error_threshold, failed, _BATCHES
+    elif 0 <= spec.error_threshold < items:
+        setting, limit, count, what = "error_threshold", spec.error_threshold, items, _ITEMS
+    elif failed and failed * 100 > spec.allowed_failed_percent * mini_batch_count:
         percent = f"{spec.allowed_failed_percent:g} % of {mini_batch_count}"
-        return ThresholdExceeded("allowed_failed_percent", percent, failed, "mini-batches")
-    return None
+        return _exceeded("allowed_failed_percent", percent, failed, _BATCHES, first)
+    else:
+        return None
+    return _exceeded(setting, str(limit), count, what, first)
 
 
-def nothing_succeeded(spec: ParallelSpec, tally: Tally) -> NothingSucceeded | None:
+def _exceeded(setting: str, limit: str, count: int, what: tuple[str, str], first: Cause | None) -> ThresholdExceeded:
+    # Items that are missing in short returns have no failure that could be shown.
+    example = f"; the first is {first}" if first else ""
+    return ThresholdExceeded(setting, limit, count, what[count != 1], example, first.traceback if first else "")
+
+
+def nothing_succeeded(spec: ParallelSpec, tally: Tally, first: Cause | None = None) -> NothingSucceeded | None:
     """A job without one successful mini-batch fails, and with `append_row_to` one that returned nothing at all."""
-    if tally.failed_mini_batch_count == tally.mini_batch_count:
-        return NothingSucceeded(f"all {tally.mini_batch_count} mini-batches failed")
+    failed, total = tally.failed_mini_batch_count, tally.mini_batch_count
+    if failed == total:
+        what = "the only mini-batch failed" if total == 1 else f"all {total} mini-batches failed"
+        return NothingSucceeded(f"{what}: {first}" if first else what, first.traceback if first else "")
     if spec.output is not None and tally.row_count == 0:
-        return NothingSucceeded("every run() returned an empty result, so there is nothing to append")
+        but = f" that did not fail (of {total}, {failed} failed)" if failed else ""
+        return NothingSucceeded(f"every run(){but} returned an empty result, so there is nothing to append", "")
     return None
 
 

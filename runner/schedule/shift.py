@@ -201,7 +201,8 @@ class Shift:
             if member is not None:
                 member.live = _less(member.live, report.tally)
                 member.handle.settle(report.first, report.end)
-        self._fail(exceeded_threshold(self._spec, self._committer.book.tally, self._plan.mini_batch_count))
+        book = self._committer.book
+        self._fail(exceeded_threshold(self._spec, book.tally, self._plan.mini_batch_count, book.causes.first))
 
     def _lend(self, now: float) -> None:
         for instance, member in self._members.items():
