@@ -38,7 +38,7 @@ class Connection:
         if token_path is not None:
             _use_token(token_path)
         try:
-            _check_token_file(address)
+            _settle_token(address)
             self.ray = _import_ray()
             _greet(address)
             _within(LIMIT_S, address, self._init)
@@ -101,13 +101,18 @@ def _import_ray() -> Any:
     return ray
 
 
-def _check_token_file(address: str) -> None:
-    """Ray aborts the whole process when the file that is named is not there."""
-    path = os.environ.get("RAY_AUTH_TOKEN_PATH")
-    if os.environ.get("RAY_AUTH_MODE", "").lower() != "token" or os.environ.get("RAY_AUTH_TOKEN"):
+def _settle_token(address: str) -> None:
+    """Show the token there is, as Ray itself would; it aborts the whole process when the file named is not there."""
+    if os.environ.get("RAY_AUTH_TOKEN"):
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+        return
+    path = os.environ.get("RAY_AUTH_TOKEN_PATH") or os.path.expanduser("~/.ray/auth_token")
+    if "RAY_AUTH_MODE" not in os.environ and os.path.exists(path):
+        os.environ["RAY_AUTH_MODE"] = "token"
+    if os.environ.get("RAY_AUTH_MODE", "").lower() != "token":
         return
     try:
-        with open(path or os.path.expanduser("~/.ray/auth_token")) as file:
+        with open(path) as file:
             found = file.read().strip()
     except OSError as error:
         raise ClusterUnavailable(

@@ -58,8 +58,11 @@ class RayCluster:
 
     def place(self, spec: ParallelSpec, say: Say) -> tuple[Placement, ...]:
         """Choose nodes; what no node could ever carry, and a node without this version of runner, is refused."""
-        ray = self._live_connection().ray
+        connection = self._live_connection()
+        ray = connection.ray
         nodes = self._look_at_nodes(ray)
+        if not nodes:
+            raise ClusterUnavailable(connection.address, "none of its nodes lives", "start its nodes, then try again")
         if self._address is None:
             return place_on_machine(spec, nodes[0], say)
         placements = place_on_nodes(spec, nodes)

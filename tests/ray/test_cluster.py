@@ -361,6 +361,20 @@ def test_a_missing_or_wrong_token_is_told_at_once(
     cluster.close()
 
 
+def test_the_token_of_the_users_home_is_shown_as_ray_would(
+    shared: KeptRay, job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".ray").mkdir()
+    shutil.copy(shared.token_path, tmp_path / ".ray" / "auth_token")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    cluster = RayCluster(job.events.put, tmp_path, shared.address, job.said.append)
+    try:
+        assert len(cluster.place(job.spec(), job.said.append)) == 1
+    finally:
+        cluster.close()
+    assert "RAY_AUTH_MODE" not in os.environ
+
+
 def test_addresses_that_cannot_work_are_refused(job: Job, tmp_path: Path) -> None:
     for address, kind in (("ray://head:10001", ArgumentInvalid), ("127.0.0.1:1", ClusterUnavailable)):
         cluster = RayCluster(job.events.put, tmp_path, address, job.said.append)
