@@ -44,7 +44,7 @@ def test_a_signal_while_the_job_is_made_is_not_lost(bench: Bench) -> None:
     bench.files(2)
     bench.script("import signs\nsigns.give('imported')\ndef init(): signs.wait('go')\ndef run(b): return b\n")
     going = bench.start("submit", bench.job(), "--name", "probe")
-    until(lambda: (bench.home / "jobs").exists(), what="the first trace of the job")
+    until(lambda: (bench.home / "jobs" / "probe").exists(), what="the first trace of the job")
     going.send(signal.SIGTERM)
     bench.give("go")
     assert going.end().code == 130
