@@ -146,7 +146,7 @@ def test_parts_of_another_schema_are_recast(tmp_path: Path, output_format: Any) 
 
 
 def test_parts_whose_types_do_not_fit_name_two_mini_batches(tmp_path: Path) -> None:
-    with pytest.raises(OutputInvalid, match="'a' is int64 in mini-batch 1 and (large_)?string in mini-batch 4"):
+    with pytest.raises(OutputInvalid, match=r"'a' is int64 in mini-batch 1 and (large_)?string in mini-batch 4"):
         _published(
             _folder(tmp_path, format="parquet"),
             [[], pd.DataFrame({"a": [1]})],
