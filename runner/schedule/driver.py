@@ -21,7 +21,6 @@ import msgspec
 from runner.cluster.base import Cluster, Emit, Placement, Say
 from runner.dataset.publish import publish
 from runner.dataset.saved_plan import check_unchanged, load_plan, save_plan
-from runner.dataset.staging import prepare_staging, remove_staging, staging_of
 from runner.entity.job import JobError, Progress
 from runner.entity.lease import InstanceConfig, Tally
 from runner.entity.parallel import ParallelSpec
@@ -30,6 +29,7 @@ from runner.entity.status import JobStatus
 from runner.errors import MEANINGS, Defect, IllegalTransition, JournalDamaged, RunnerError
 from runner.plan.make import make_plan
 from runner.schedule.commit import Committer, Ledgerbook, Tail
+from runner.schedule.grounds import Grounds
 from runner.schedule.job_logs import JobLogs
 from runner.schedule.journal import JOURNAL_VERSION, Begun, Committed, Journal, Opened, Replay, Schema, part_of, replay
 from runner.schedule.leases import LeaseTable
@@ -108,10 +108,12 @@ class Driver:
             self._logs.end(status, failed, progress, self._folder)
         if status is JobStatus.CANCELED and self._store.get(self._name).status is not JobStatus.CANCEL_REQUESTED:
             self._store.move(self._name, JobStatus.CANCEL_REQUESTED, message="a signal asked for it")
+        if status is not JobStatus.COMPLETED and hasattr(self, "_grounds") and not self._book.ranges:
+            self._grounds.take_back()
         self._store.move(self._name, status, message=str(error or ""), error=failed, progress=progress)
         if status is JobStatus.COMPLETED and self._spec.output is not None:
             # Only now: a crash before the record would need it again.
-            remove_staging(staging_of(self._spec.output, self._name))
+            self._grounds.remove_staging()
         return failed.exit_code if failed else 130 if status is JobStatus.CANCELED else 0
 
     # ---- the journey ------------------------------------------------------------------------------------
@@ -122,15 +124,14 @@ class Driver:
             log.info(notice)
         self._move(JobStatus.PREPARING)
         said = replay(self._folder.journal)
-        staging = self._stage(is_new=not said.records)
-        for folder in self._spec.side_outputs.values():
-            Path(folder).mkdir(parents=True, exist_ok=True)
         self._plan = self._make_plan()
         committer = self._open_journal(said)
+        self._grounds = Grounds(self._spec)
         table = LeaseTable(total=self._plan.mini_batch_count, epoch=self._epoch, unit_starts=self._plan.unit_starts)
         table.restore(self._book.ranges)
         try:
             self._check_thresholds()
+            staging = self._grounds.prepare(is_new=not self._book.ranges)
             with Shift(self._spec, self._plan, table, committer, self._pulse, self._cancelled) as shift:
                 shift.on_progress = self._show
                 shift.on_logs = self._log_chunks
@@ -162,14 +163,6 @@ class Driver:
             shift.run(cluster, [(self._config(p, staging), p) for p in placements])
         finally:
             cluster.close()
-
-    def _stage(self, *, is_new: bool) -> Path | None:
-        if self._spec.output is None:
-            return None
-        if is_new:
-            # What lies there is of another home's job of this name, or of one whose folder was removed by hand.
-            remove_staging(staging_of(self._spec.output, self._name))
-        return prepare_staging(self._spec.output, self._name)
 
     def _publish(self, staging: Path | None) -> None:
         self._move(JobStatus.FINALIZING)
