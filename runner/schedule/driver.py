@@ -111,7 +111,7 @@ class Driver:
         if status is not JobStatus.COMPLETED and hasattr(self, "_grounds") and not self._book.ranges:
             self._grounds.take_back()
         self._store.move(self._name, status, message=str(error or ""), error=failed, progress=progress)
-        if status is JobStatus.COMPLETED and self._spec.output is not None:
+        if status is JobStatus.COMPLETED:
             # Only now: a crash before the record would need it again.
             self._grounds.remove_staging()
         return failed.exit_code if failed else 130 if status is JobStatus.CANCELED else 0
@@ -179,7 +179,7 @@ class Driver:
         self._pulse.say("planning")
         plan = make_plan(self._spec)
         save_plan(plan, path)
-        self._pulse.say(f"planned {plan.mini_batch_count} mini-batches of {plan.item_count} items")
+        log.info("planned %d mini-batches of %d items", plan.mini_batch_count, plan.item_count)
         self._logs.planned(plan)
         return plan
 
