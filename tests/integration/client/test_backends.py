@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from served_jobs import TO_RUNNING, Hand, serving, write_job
 
@@ -35,6 +36,7 @@ from runner.server.jobs import Jobs
 from runner.spec.jobs import ParallelJob
 from runner.spec.load import load_job
 from runner.spec.pieces import Input, Output, RunFunction
+from runner.store.holder import Holder
 from runner.store.home import Home
 
 S = JobStatus
@@ -316,6 +318,96 @@ def test_a_watch_notices_a_dead_driver_by_its_lock(backend: Backend, document: d
     hand.die()
     with pytest.raises(DriverGone, match="resume sift"):
         next(watching)
+
+
+def lost(backend: Backend, document: dict[str, Any], home: Home) -> None:
+    """A job, sift, whose driver has died in mid-run."""
+    backend.create(document, name="sift")
+    hand = Hand(home, "sift")
+    hand.move(*TO_RUNNING)
+    hand.die()
+
+
+def test_a_job_without_its_driver_is_resumed_and_watched_anew(
+    backend: Backend, client: Client, document: dict[str, Any], home: Home, launched: list[str]
+) -> None:
+    lost(backend, document, home)
+    assert client.jobs.resume("sift").status == S.STARTING
+    assert launched == ["sift", "sift"]
+    assert [event.status for event in backend.events("sift")][-2:] == [S.NOT_RESPONDING, S.STARTING]
+    with pytest.raises(JobStatusConflict, match="just starting"):
+        backend.resume("sift")
+    Hand(home, "sift").complete()
+    *_, last = backend.watch("sift")
+    assert last.job is not None
+    assert (last.job.status, last.job.run_number) == (S.COMPLETED, 2)
+    with pytest.raises(JobStatusConflict, match="Completed and cannot be resumed"):
+        backend.resume("sift")
+    assert launched == ["sift", "sift"]
+
+
+@pytest.mark.parametrize("end", [S.FAILED, S.CANCELED])
+def test_a_job_that_failed_or_was_cancelled_is_resumed(
+    backend: Backend, document: dict[str, Any], home: Home, launched: list[str], end: JobStatus
+) -> None:
+    backend.create(document, name="sift")
+    hand = Hand(home, "sift")
+    hand.move(*TO_RUNNING)
+    if end is S.CANCELED:
+        backend.cancel("sift")
+    hand.move(end, error=JobError(reason="STORAGE_FAILED", message="disk full") if end is S.FAILED else None)
+    hand.die()
+    resumed = backend.resume("sift")
+    assert (resumed.status, resumed.run_number, resumed.error) == (S.STARTING, 2, None)
+    assert launched == ["sift", "sift"]
+
+
+def test_a_cancel_that_nobody_answers_does_not_keep_a_job_from_being_resumed(
+    backend: Backend, document: dict[str, Any], home: Home
+) -> None:
+    lost(backend, document, home)
+    backend.cancel("sift")
+    assert backend.resume("sift").status == S.STARTING
+    assert [event.status for event in backend.events("sift")][-2:] == [S.CANCELED, S.STARTING]
+
+
+def test_a_job_whose_driver_lives_or_is_elsewhere_is_not_resumed(
+    backend: Backend, document: dict[str, Any], home: Home, launched: list[str]
+) -> None:
+    with pytest.raises(JobNotFound):
+        backend.resume("sift")
+    backend.create(document, name="sift")
+    with pytest.raises(JobStatusConflict, match="just starting"):
+        backend.resume("sift")
+    hand = Hand(home, "sift")
+    hand.move(*TO_RUNNING)
+    with pytest.raises(JobStatusConflict, match=r"process 4242 on here.*runner watch sift"):
+        backend.resume("sift")
+    elsewhere = Holder(host="far", pid=77, start_ticks=1, ids="another boot")
+    hand.folder.lock.write_bytes(msgspec.json.encode(elsewhere))
+    hand.move(S.NOT_RESPONDING)
+    with pytest.raises(JobStatusConflict, match=r"process 77 on far\) is silent but alive"):
+        backend.resume("sift")
+    assert backend.get("sift").status == S.NOT_RESPONDING
+    assert launched == ["sift"]
+    hand.die()
+
+
+def test_a_driver_that_cannot_be_started_leaves_a_failed_job(document: dict[str, Any], home: Home) -> None:
+    def broken(name: str) -> None:
+        raise OSError("no more processes")
+
+    first, jobs = Jobs(home, lambda name: None), Jobs(home, broken)
+    lost(first, document, home)
+    with pytest.raises(OSError, match="no more processes"):
+        jobs.resume("sift")
+    job = first.get("sift")
+    assert (job.status, job.run_number) == (S.FAILED, 2)
+    assert job.error is not None
+    assert "could not be started: no more processes" in job.error.message
+    assert first.resume("sift").run_number == 3
+    first.close()
+    jobs.close()
 
 
 def test_logs_are_listed_and_read_by_name(backend: Backend, document: dict[str, Any], home: Home) -> None:

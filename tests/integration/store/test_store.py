@@ -326,3 +326,31 @@ def test_a_file_that_is_no_store_is_told_with_its_path(tmp_path: Path) -> None:
     home.database.write_bytes(b"not a database" * 100)
     with pytest.raises(StorageFailed, match=r"runner\.db"):
         Store(home)
+
+
+@pytest.mark.parametrize("status", [S.FAILED, S.CANCELED])
+def test_a_job_that_ended_begins_a_new_run_and_keeps_its_counters(store: Store, status: JobStatus) -> None:
+    add(store, "sift", *ROUTES[status])
+    before = store.get("sift")
+    begun = store.begin_run("sift", "once more")
+    assert (begun.status, begun.run_number, begun.message) == (S.STARTING, 2, "once more")
+    assert (begun.start_time, begun.end_time, begun.error, begun.driver_pid) == (None, None, None, 0)
+    assert begun.progress == before.progress
+    assert begun.revision > before.revision
+    assert [event.status for event in store.events("sift")][-2:] == [status, S.STARTING]
+
+
+@pytest.mark.parametrize("status", [S.STARTING, S.PREPARING, S.RUNNING, S.FINALIZING, S.CANCEL_REQUESTED])
+def test_a_job_in_progress_is_not_responding_before_it_begins_a_new_run(store: Store, status: JobStatus) -> None:
+    add(store, "sift", *ROUTES[status])
+    assert store.begin_run("sift").run_number == 2
+    assert [event.status for event in store.events("sift")][-3:] == [status, S.NOT_RESPONDING, S.STARTING]
+    assert store.move("sift", S.PREPARING).status == S.PREPARING, "what was silent before is forgotten"
+
+
+@pytest.mark.parametrize("status", [S.NOT_STARTED, S.COMPLETED])
+def test_a_job_that_needs_no_new_run_begins_none(store: Store, status: JobStatus) -> None:
+    before = add(store, "sift", *ROUTES[status])
+    with pytest.raises(IllegalTransition):
+        store.begin_run("sift")
+    assert store.get("sift") == before
