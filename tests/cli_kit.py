@@ -22,6 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import yaml
 
 RUNNER = (sys.executable, "-P", "-m", "runner.cli.main")
@@ -77,6 +79,12 @@ def run(mini_batch):
     return [os.path.basename(path) for path in mini_batch]
 """
 """The same, but only after the sign `go`; `began` says that a worker is at it."""
+
+TABLES: dict[str, Any] = {
+    "inputs": {"cargo": {"type": "mltable", "mode": "direct", "path": "tables"}},
+    "mini_batch_size": "10 rows",
+}
+"""Changes that make a job read tables."""
 
 T = TypeVar("T")
 
@@ -245,6 +253,13 @@ class Bench:
         for name in names:
             (self.data / name).write_text(name)
         return names
+
+    def table(self, name: str, columns: Mapping[str, Any], **options: Any) -> Path:
+        """Write a Parquet file into the folder that a job of TABLES reads."""
+        path = self.folder / "tables" / name
+        path.parent.mkdir(exist_ok=True)
+        pq.write_table(pa.table(dict(columns)), path, **options)
+        return path
 
     def document(self, **changes: Any) -> dict[str, Any]:
         """A job of one file a mini-batch and one line a file. None takes a key out; mappings are merged."""

@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
-from cli_kit import ECHO, Bench, Ended
+from cli_kit import ECHO, TABLES, Bench, Ended
 
 from runner.store.home import Home
 
@@ -204,45 +203,32 @@ def test_a_folder_with_nothing_but_hidden_files(bench: Bench) -> None:
     fail(bench, r"'cargo'", re.escape(str(bench.data)))
 
 
-def table(bench: Bench, name: str, columns: dict[str, Any]) -> Path:
-    (bench.folder / "tables").mkdir(exist_ok=True)
-    path = bench.folder / "tables" / name
-    pq.write_table(pa.table(columns), path)
-    return path
-
-
-TABLES: dict[str, Any] = {
-    "inputs": {"cargo": {"type": "mltable", "mode": "direct", "path": "tables"}},
-    "mini_batch_size": "10 rows",
-}
-
-
 def test_tables_without_a_row(bench: Bench) -> None:
-    table(bench, "a.parquet", {"x": pa.array([], pa.int64())})
+    bench.table("a.parquet", {"x": pa.array([], pa.int64())})
     fail(bench, r"'cargo'", r"none of them holds a row", **TABLES)
 
 
 def test_a_corrupt_parquet_file_is_named(bench: Bench) -> None:
-    table(bench, "a.parquet", {"x": [1]})
-    bad = table(bench, "b.parquet", {"x": [1]})
+    bench.table("a.parquet", {"x": [1]})
+    bad = bench.table("b.parquet", {"x": [1]})
     bad.write_bytes(bad.read_bytes()[:-4] + b"JUNK")
     fail(bench, re.escape(str(bad)), r"Parquet", **TABLES)
 
 
 def test_an_empty_parquet_file_is_named(bench: Bench) -> None:
-    bad = table(bench, "a.parquet", {"x": [1]})
+    bad = bench.table("a.parquet", {"x": [1]})
     bad.write_bytes(b"")
     fail(bench, re.escape(str(bad)), **TABLES)
 
 
 def test_schemas_that_do_not_fit_are_both_named(bench: Bench) -> None:
-    first = table(bench, "a.parquet", {"x": [1], "y": ["a"]})
-    second = table(bench, "b.parquet", {"x": ["one"], "y": ["a"]})
+    first = bench.table("a.parquet", {"x": [1], "y": ["a"]})
+    second = bench.table("b.parquet", {"x": ["one"], "y": ["a"]})
     fail(bench, re.escape(str(first)), re.escape(str(second)), r"\bx\b", r"int64", r"string", **TABLES)
 
 
 def test_a_column_that_no_file_has_is_named_with_those_there_are(bench: Bench) -> None:
-    table(bench, "a.parquet", {"price": [1], "size": [2]})
+    bench.table("a.parquet", {"price": [1], "size": [2]})
     fail(bench, r"prize", r"price", **TABLES, runner={"columns": ["prize"]})
 
 
