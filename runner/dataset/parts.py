@@ -12,8 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from runner.dataset.encode import TableFile
+from runner.dataset.glue import GluedFile
 from runner.dataset.output_schema import forget_origin, plain, unify_returned
 from runner.dataset.schemas import encode_schema
 from runner.dataset.spool import ENTRY, Segment, to_records, words_of
@@ -225,13 +227,21 @@ def _assemble_rows(
         return None
     firsts = _first_of_each(runs.segment, runs.section)
     places = [(int(runs.segment[at]), int(runs.section[at])) for at in firsts]
-    tables = {(number, section): opened[number].section(section) for number, section in places}
-    in_order = [(tables[place].schema, int(runs.mini_batch[at])) for place, at in zip(places, firsts, strict=True)]
+    schemas = {(number, section): opened[number].section_schema(section) for number, section in places}
+    in_order = [(schemas[place], int(runs.mini_batch[at])) for place, at in zip(places, firsts, strict=True)]
     schema = unify_returned(in_order)
     first = in_order[0][1]
-    writer = TableFile(target_file, plain(schema), output)
+    tables: dict[tuple[int, int], pa.Table] = {}
+    writer = (GluedFile if output.format == "parquet" else TableFile)(target_file, plain(schema), output)
     try:
         for number, section, offset, extent in _rows_of(runs.segment, runs.section, runs.offset, runs.extent):
+            segment = opened[number]
+            encoded = segment.encoded_section(section) if extent == segment.section_rows(section) else None
+            if encoded is not None and isinstance(writer, GluedFile) and schemas[number, section] == plain(schema):
+                writer.take_over(encoded, extent)
+                continue
+            if (number, section) not in tables:
+                tables[number, section] = segment.section(section)
             writer.write(tables[number, section].slice(offset, extent))
         writer.finish()
     finally:

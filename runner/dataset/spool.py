@@ -7,10 +7,12 @@ an open lease, and what a power cut takes is run again. Its checksum tells a who
 offset                content
 ====================  =====================================================================================
 0                     ``HEADER``: magic ``runnerSG``, version u4, kind u4 (0 count, 1 text, 2 rows), 48 zero bytes
-64                    payload. Text: the entries' lines one after the other. Rows: sections, each an Arrow IPC
-                      stream of one schema, uncompressed, at a multiple of 64 bytes. Count: nothing
+64                    payload. Text: the entries' lines one after the other. Rows: sections of one schema each, at
+                      multiples of 64 bytes: an Arrow IPC stream, uncompressed, or, for Parquet output and
+                      at least ``ENCODE_BYTES``, a Parquet file whose row groups a part can take over. Count: nothing
 index_offset          ``ENTRY`` structs, one per mini-batch, in the order in which they were run
-after them            JSON: ``{"sections": [[offset, bytes, rows], ...], "frames": [[column, ...], ...]}``
+after them            JSON: ``{"sections": [[offset, bytes, rows, kind], ...], "frames": [[column, ...], ...]}``;
+                      kind is 0 for IPC, 1 for Parquet
 last 64 bytes         ``FOOTER``: magic, version u4, crc32 of index and JSON u4, index_offset u8, entry_count u8,
                       entry_bytes u4, zero u4, json_bytes u8, zero u8, zero u8
 ====================  =====================================================================================
@@ -26,7 +28,7 @@ import json
 import mmap
 import os
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -34,8 +36,11 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from runner.dataset.gather import Gathered, gather
+from runner.dataset.glue import encode_parquet
+from runner.dataset.output_schema import plain
 from runner.dataset.render import Mode, Renderer
 from runner.dataset.storage import telling
 from runner.dataset.text import csv_lines, table_json_lines
@@ -44,6 +49,7 @@ from runner.errors import Defect
 MAGIC = b"runnerSG"
 VERSION = 1
 ALIGNMENT = 64
+ENCODE_BYTES = 1 << 20
 KINDS: tuple[Mode, ...] = ("count", "text", "rows")
 
 RECORD_FIELDS = [
@@ -109,7 +115,7 @@ def write_segment(path: str | Path, taken: Taken, renderer: Renderer) -> int:
                 if renderer.output is not None and renderer.output.format in ("csv", "jsonl"):
                     lines, frames = _rendered(entries, gathered, renderer.output.format)
                     return _write_text(file, entries, lines, frames)
-                return _write_rows(file, entries, gathered)
+                return _write_rows(file, entries, gathered, renderer)
             if renderer.mode == "text":
                 frames = _number_frames(entries, renderer)
                 return _write_text(file, entries, taken.outputs, frames)
@@ -178,18 +184,50 @@ def _write_text(file: pa.NativeFile, entries: Entries, lines: Sequence[bytes], f
     return _finish(file, int(ends[-1]) if len(ends) else at, entries, [], frames)
 
 
-def _write_rows(file: pa.NativeFile, entries: Entries, gathered: Gathered) -> int:
+def _write_rows(file: pa.NativeFile, entries: Entries, gathered: Gathered, renderer: Renderer) -> int:
     _begin(file, "rows")
     entries["section"], entries["offset"], entries["extent"] = gathered.section, gathered.offset, gathered.extent
-    sections = []
-    for table in gathered.sections:
-        _align(file)
-        start = file.tell()
-        with pa.ipc.new_stream(file, table.schema) as writer:
-            writer.write_table(table)
-        sections.append([start, file.tell() - start, table.num_rows])
+    is_parquet = renderer.output is not None and renderer.output.format == "parquet"
+    sections: list[list[int]] = []
+    for number, table in enumerate(gathered.sections):
+        mine = np.flatnonzero(gathered.section == number)
+        for chosen, rows in _stretches(entries, mine, table) if is_parquet else [(mine, table)]:
+            is_encoded = is_parquet and rows.nbytes >= ENCODE_BYTES
+            _align(file)
+            start = file.tell()
+            if is_encoded:
+                assert renderer.output is not None
+                file.write(encode_parquet(rows.cast(plain(rows.schema)), renderer.output.compression))
+            else:
+                with pa.ipc.new_stream(file, rows.schema) as writer:
+                    writer.write_table(rows)
+            entries["section"][chosen] = len(sections)
+            entries["offset"][chosen] = np.cumsum(entries["extent"][chosen]) - entries["extent"][chosen]
+            sections.append([start, file.tell() - start, rows.num_rows, int(is_encoded)])
     _align(file)
     return _finish(file, file.tell(), entries, sections, [])
+
+
+def _stretches(
+    entries: Entries, mine: npt.NDArray[np.int64], table: pa.Table
+) -> Iterator[tuple[npt.NDArray[np.int64], pa.Table]]:
+    """The entries of a section divided so that a part can take over what is large: long stretches of mini-batches.
+
+    Stretches that would make small row groups stay together: they are encoded when the part is made.
+    """
+    numbers = entries["mini_batch"][mine]
+    borders = np.flatnonzero(np.diff(numbers) != 1) + 1
+    row_bytes = table.nbytes / max(table.num_rows, 1)
+    small: list[npt.NDArray[np.int64]] = []
+    for stretch in np.split(mine, borders) if len(mine) else []:
+        count = int(entries["extent"][stretch].sum())
+        if count * row_bytes < ENCODE_BYTES:
+            small.append(stretch)
+        else:
+            yield stretch, table.slice(int(entries["offset"][stretch[0]]), count)
+    if small:
+        slices = [table.slice(int(entries["offset"][s[0]]), int(entries["extent"][s].sum())) for s in small]
+        yield np.concatenate(small), pa.concat_tables(slices)
 
 
 def _align(file: pa.NativeFile) -> None:
@@ -206,7 +244,7 @@ class Segment:
     """ENTRY structs."""
     frames: tuple[tuple[str, ...], ...]
     """The distinct columns of frames written as text."""
-    _sections: tuple[tuple[int, int, int], ...]
+    _sections: tuple[tuple[int, int, int, int], ...]
     _buffer: pa.Buffer
 
     @staticmethod
@@ -229,10 +267,31 @@ class Segment:
         return memoryview(self._buffer)
 
     def section(self, number: int) -> pa.Table:
-        """The rows of one section, not copied; valid while the table lives, even when the file is unlinked."""
-        offset, length, _ = self._sections[number]
-        with pa.ipc.open_stream(self._buffer.slice(offset, length)) as reader:
+        """The rows of one section, not copied unless they are encoded; valid even when the file is unlinked."""
+        offset, length, _, is_encoded = self._sections[number]
+        data = self._buffer.slice(offset, length)
+        if is_encoded:
+            return pq.read_table(pa.BufferReader(data))
+        with pa.ipc.open_stream(data) as reader:
             return reader.read_all()
+
+    def section_schema(self, number: int) -> pa.Schema:
+        """The schema of one section."""
+        offset, length, _, is_encoded = self._sections[number]
+        data = self._buffer.slice(offset, length)
+        if is_encoded:
+            return pq.read_schema(pa.BufferReader(data))
+        with pa.ipc.open_stream(data) as reader:
+            return reader.schema
+
+    def encoded_section(self, number: int) -> memoryview | None:
+        """One section as a Parquet file, None if it is not encoded."""
+        offset, length, _, is_encoded = self._sections[number]
+        return memoryview(self._buffer)[offset : offset + length] if is_encoded else None
+
+    def section_rows(self, number: int) -> int:
+        """How many rows one section has."""
+        return self._sections[number][2]
 
 
 def to_records(entries: Entries) -> npt.NDArray[np.void]:

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from runner.dataset import spool
 from runner.dataset.parts import BORDER, BORDERS_SUFFIX, Assembly, assemble
 from runner.dataset.render import Renderer
 from runner.dataset.schemas import decode_schema
@@ -81,8 +82,17 @@ def test_only_the_copy_that_the_number_names_counts(tmp_path: Path) -> None:
 
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(data=st.data(), output_format=st.sampled_from(["text", "parquet", "ipc"]))
-def test_any_spread_over_segments_gives_the_same_rows(tmp_path: Path, data: st.DataObject, output_format: Any) -> None:
+@given(data=st.data(), output_format=st.sampled_from(["text", "parquet", "ipc"]), encode_bytes=st.sampled_from([1, 20]))
+def test_any_spread_over_segments_gives_the_same_rows(
+    tmp_path: Path, data: st.DataObject, output_format: Any, encode_bytes: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        # So small that workers encode what they flush: all of it, or only stretches of three rows and more.
+        patch.setattr(spool, "ENCODE_BYTES", encode_bytes)
+        _spread(tmp_path, data, output_format)
+
+
+def _spread(tmp_path: Path, data: st.DataObject, output_format: Any) -> None:
     sizes = data.draw(st.lists(st.integers(0, 3), min_size=1, max_size=30))
     results = {n: [n * 10 + i for i in range(size)] for n, size in enumerate(sizes)}
     owners = data.draw(st.lists(st.integers(0, 3), min_size=len(sizes), max_size=len(sizes)))

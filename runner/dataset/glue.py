@@ -1,0 +1,99 @@
+"""Parquet files made of the row groups of others, whose pages are copied as they are: nothing is decoded.
+
+Workers encode what they flush, and a part takes their row groups over; encoding twice would cost as much as reading
+the input. Only the footer is written anew: the row groups of all pieces, with the offsets of their pages shifted.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from runner.dataset.encode import ROW_GROUP_ROWS, TableFile, parquet_settings
+from runner.dataset.thrift import I64, LIST, STRUCT, Struct, read_struct, write_struct
+from runner.entity.parallel import OutputSpec
+from runner.errors import Defect
+
+MAGIC = b"PAR1"
+_SCHEMA, _ROW_COUNT, _ROW_GROUPS, _KEY_VALUES = 2, 3, 4, 5
+_COLUMNS, _GROUP_OFFSET, _ORDINAL = 1, 5, 7
+_CHUNK_OFFSET, _CHUNK_META, _INDEX_OFFSETS = 2, 3, (4, 6)
+_PAGE_OFFSETS = (9, 10, 11, 14)
+"""Field numbers of parquet.thrift: FileMetaData, RowGroup, ColumnChunk, ColumnMetaData."""
+
+
+def encode_parquet(rows: pa.Table, compression: str) -> pa.Buffer:
+    """A table as a Parquet file in memory."""
+    sink = pa.BufferOutputStream()
+    with pq.ParquetWriter(sink, rows.schema, **parquet_settings(rows, compression)) as writer:
+        writer.write_table(rows, row_group_size=ROW_GROUP_ROWS)
+    return sink.getvalue()
+
+
+class GluedFile(TableFile):
+    """A Parquet part: rows that are encoded here, and whole Parquet files of the same schema taken over."""
+
+    def __init__(self, path: Path, schema: pa.Schema, output: OutputSpec) -> None:
+        super().__init__(path, schema, output)
+        self._head: Struct = {}
+        self._groups: list[Struct] = []
+        self.file.write(MAGIC)
+
+    def take_over(self, encoded: memoryview, row_count: int) -> None:
+        """Append the rows of a Parquet file, which must have exactly this file's schema."""
+        if self._pending:
+            self._flush()
+        self._append(encoded, row_count)
+
+    def _flush(self) -> None:
+        rows = pa.concat_tables(self._pending) if self._pending else self._schema.empty_table()
+        self._pending, self._pending_rows, self._pending_bytes = [], 0, 0
+        self._append(memoryview(encode_parquet(rows, self._output.compression)), rows.num_rows)
+
+    def _append(self, encoded: memoryview, row_count: int) -> None:
+        encoded = encoded.cast("B")
+        footer_bytes = int.from_bytes(encoded[-8:-4], "little")
+        body = encoded[len(MAGIC) : -8 - footer_bytes]
+        head = read_struct(encoded[-8 - footer_bytes : -8])
+        if not self._head:
+            self._head = head
+        elif any(self._head.get(n) != head.get(n) for n in (_SCHEMA, _KEY_VALUES)):
+            raise Defect("row groups of two schemas were to be put into one file")
+        shift = self.file.size_bytes - len(MAGIC)
+        for group in head[_ROW_GROUPS][1][1]:
+            _move(group, shift)
+            self._groups.append(group)
+        self.file.write(body)
+        self.row_count += row_count
+
+    def finish(self) -> None:
+        """Write the rest and the footer, and make the file durable."""
+        if self._pending or not self._head:
+            self._flush()
+        self._head[_ROW_COUNT] = (I64, self.row_count)
+        self._head[_ROW_GROUPS] = (LIST, (STRUCT, self._groups))
+        footer = write_struct(self._head)
+        self.file.write(footer + len(footer).to_bytes(4, "little") + MAGIC)
+        self.file.finish()
+
+
+def _move(group: Struct, shift: int) -> None:
+    """Shift every offset of a row group."""
+    _shift(group, _GROUP_OFFSET, shift)
+    if _ORDINAL in group:
+        # A 16-bit number that only encryption needs; without it more than 32,767 row groups are possible.
+        del group[_ORDINAL]
+    for chunk in group[_COLUMNS][1][1]:
+        _shift(chunk, _CHUNK_OFFSET, shift)
+        for number in _INDEX_OFFSETS:
+            _shift(chunk, number, shift)
+        for number in _PAGE_OFFSETS:
+            _shift(chunk[_CHUNK_META][1], number, shift)
+
+
+def _shift(struct: Struct, number: int, shift: int) -> None:
+    kind, offset = struct.get(number, (I64, 0))
+    if offset:
+        struct[number] = (kind, offset + shift)
