@@ -30,7 +30,7 @@ from runner.entity.lease import (
 )
 from runner.entity.parallel import ParallelSpec
 from runner.entity.plan import Plan
-from runner.errors import ClusterUnavailable, RunnerError, Told
+from runner.errors import ClusterUnavailable, RunnerError, ShutdownFailed, Told
 from runner.schedule.commit import Committer
 from runner.schedule.leases import LeaseTable
 from runner.schedule.policy import Clocks, InitWatch, exceeded_threshold
@@ -163,7 +163,7 @@ class Shift:
             log.warning("init of %s failed: %s", event.worker, event.what)
             self._fail(self._inits.failed(event, self._spec.entry_script))
         elif isinstance(event, InstanceFailed):
-            self._fail(Told(event.reason, event.message, event.traceback))
+            self._fail(_told(event))
         elif isinstance(event, InstanceLost):
             self._on_lost(member, event)
         elif isinstance(event, InstanceClosed):
@@ -172,7 +172,8 @@ class Shift:
 
     def _on_heartbeat(self, member: Member, event: Heartbeat) -> None:
         member.live, member.worker_count = event.live, event.worker_count
-        member.attempts, member.in_flight = event.attempt_count, bool(event.in_flight)
+        # What is being read is no mini-batch yet.
+        member.attempts, member.in_flight = event.attempt_count, any(at.phase != "load" for at in event.in_flight)
         if event.log_chunks:
             self.on_logs(event.log_chunks)
 
@@ -264,6 +265,12 @@ def _less(live: Tally, committed: Tally) -> Tally:
         row_count=max(live.row_count - committed.row_count, 0),
         failed_by_class={k: max(n - committed.failed_by_class.get(k, 0), 0) for k, n in live.failed_by_class.items()},
     )
+
+
+def _told(event: InstanceFailed) -> RunnerError:
+    if event.reason == ShutdownFailed.reason:
+        return ShutdownFailed(event.message, event.traceback)
+    return Told(event.reason, event.message, event.traceback)
 
 
 def _renumbered(config: InstanceConfig, number: int) -> InstanceConfig:
