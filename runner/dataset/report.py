@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,8 +21,16 @@ SLOWEST_COUNT = 1_000
 Records = npt.NDArray[np.void]
 
 
-def write_report(path: Path, records: Records, causes: Mapping[int, tuple[str, str]]) -> None:
-    """Write the report of a job from RECORD structs. `causes` gives class and message of what was set aside."""
+class Blame(NamedTuple):
+    """Why a mini-batch was set aside, and where it begins."""
+
+    cls: str
+    message: str
+    place: str
+
+
+def write_report(path: Path, records: Records, blames: Mapping[int, Blame]) -> None:
+    """Write the report of a job from RECORD structs. `blames` tells of what was set aside."""
     order = np.argsort(records["mini_batch"], kind="stable")
     found = records if (order[:-1] < order[1:]).all() else records[order]
     total = len(found)
@@ -33,7 +41,7 @@ def write_report(path: Path, records: Records, causes: Mapping[int, tuple[str, s
         if total > LINE_LIMIT:
             file.write(f"# {len(found)} of {total} mini-batches: failed, retried and slowest\n".encode())
         # Numbers are cast to text first: Arrow's CSV writer formats them several times slower than its casts do.
-        table = _table(found, causes)
+        table = _table(found, blames)
         text = table.cast(pa.schema([(name, pa.string()) for name in table.column_names]))
         csv.write_csv(text, file, csv.WriteOptions(quoting_style="needed"))
 
@@ -47,12 +55,13 @@ def _worth_listing(records: Records) -> npt.NDArray[np.bool_]:
     return np.asarray(chosen, dtype=np.bool_)
 
 
-def _table(records: Records, causes: Mapping[int, tuple[str, str]]) -> pa.Table:
+def _table(records: Records, blames: Mapping[int, Blame]) -> pa.Table:
     def column(name: str) -> npt.NDArray[Any]:
         return np.ascontiguousarray(records[name])
 
     failed = column("flags") != 0
-    causes_of = [causes.get(int(n), ("", "")) for n in records["mini_batch"][failed]]
+    nothing = Blame("", "", "")
+    told = [blames.get(int(n), nothing) for n in records["mini_batch"][failed]]
     slots, slot_of = np.unique(column("slot"), return_inverse=True)
     names = pa.array([f"process{slot:03d}" for slot in slots.tolist()], pa.string())
     seconds = pc.cast(pa.array(np.round(column("elapsed_ns") / 1e9, 6)), pa.string())
@@ -69,8 +78,9 @@ def _table(records: Records, causes: Mapping[int, tuple[str, str]]) -> pa.Table:
             "Process Seconds": seconds,
             "Run Method Seconds": seconds,
             "Status": pa.array(["RUN_DONE", "FAILED"]).take(pa.array(failed.astype(np.int8))),
-            "Error Category": _sparse(failed, [cause[0] for cause in causes_of]),
-            "Error Message": _sparse(failed, [cause[1] for cause in causes_of]),
+            "Error Category": _sparse(failed, [blame.cls for blame in told]),
+            "Error Message": _sparse(failed, [blame.message for blame in told]),
+            "Mini-batch Detail": _sparse(failed, [blame.place for blame in told]),
         }
     )
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from runner.entity.job import Event, JobState
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def iso_time(seconds: float | None) -> str | None:
     """ISO 8601 in UTC, ending in Z, to the microsecond."""
     if seconds is None:
         return None
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    # Rounded as on the wire, so that a service tells the same time as the home below it.
+    moment = EPOCH + timedelta(microseconds=round(seconds * 1e6))
+    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def to_json(job: JobState, events: Iterable[Event] = ()) -> dict[str, object]:

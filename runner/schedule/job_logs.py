@@ -9,12 +9,14 @@ import logging
 import mmap
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 import numpy as np
 
-from runner.dataset.report import write_report
+from runner.dataset.report import Blame, write_report
 from runner.dispatch._loop import RECORD
 from runner.entity.job import JobError, Progress
 from runner.entity.plan import Plan
@@ -43,9 +45,10 @@ class JobLogs:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._last = 0.0
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "readme.txt").write_text(README)
-        (folder / "job_error.txt").unlink(missing_ok=True)  # of a run before this one
+        with _if_possible("readme.txt"):
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "readme.txt").write_text(README)
+            (folder / "job_error.txt").unlink(missing_ok=True)  # of a run before this one
 
     def planned(self, plan: Plan) -> None:
         """Say what was planned."""
@@ -66,50 +69,69 @@ class JobLogs:
         if self._folder.resolve() not in target.parents:
             log.warning("log chunk for %s is refused: it is outside the logs folder", path)
             return
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with open(target, "ab") as file:
-            file.write(data)
+        with _if_possible(path):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with open(target, "ab") as file:
+                file.write(data)
 
     def end(self, status: JobStatus, error: JobError | None, progress: Progress, folder: JobFolder) -> None:
         """Write result, error and report."""
         lines = [f"Status: {status}", progress.line]
+        lines += [f"First {cls}: {first}" for cls, first in progress.first_failures.items()]
         if error is not None:
             lines.append(f"Reason: {error.reason}: {error.message}")
             text = f"{error.reason}: {error.message}\n{error.traceback}"
-            (self._folder / "job_error.txt").write_text(text, errors="backslashreplace")
-        (self._folder / "job_result.txt").write_text("\n".join(lines) + "\n", errors="backslashreplace")
+            with _if_possible("job_error.txt"):
+                (self._folder / "job_error.txt").write_text(text, errors="backslashreplace")
+        with _if_possible("job_result.txt"):
+            (self._folder / "job_result.txt").write_text("\n".join(lines) + "\n", errors="backslashreplace")
         self._overview(f"Ended: {status}. {progress.line}")
-        try:
+        with _if_possible("the report of mini-batches"):
             self._report(folder)
-        except (OSError, ValueError) as failure:
-            log.warning("no report of mini-batches: %s", failure)
 
     def _report(self, folder: JobFolder) -> None:
         target = self._folder / "sys" / "job_report" / "processed_mini-batches.csv"
         if not folder.records.exists() or folder.records.stat().st_size == 0:
             return
         with open(folder.records, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as records:
-            write_report(target, np.frombuffer(records, dtype=RECORD), _causes(folder.failures))
+            write_report(target, np.frombuffer(records, dtype=RECORD), _blames(folder.failures))
 
     def _overview(self, text: str) -> None:
         now = time.gmtime()
         stamp = time.strftime("%Y-%m-%d %H:%M:%S", now)
         name = f"job_progress_overview.{time.strftime('%Y%m%d%H', now)}.txt"
-        with open(self._folder / name, "a", errors="backslashreplace") as file:
+        with _if_possible(name), open(self._folder / name, "a", errors="backslashreplace") as file:
             file.write(f"{stamp}Z|INFO|{os.getpid()}|{text}\n")
 
 
-def _causes(path: Path) -> dict[int, tuple[str, str]]:
-    """Class and message of each mini-batch that was set aside, one line each."""
-    causes: dict[int, tuple[str, str]] = {}
+@contextmanager
+def _if_possible(what: str) -> Iterator[None]:
+    """A full disk costs a log, not the job."""
+    try:
+        yield
+    except (OSError, ValueError) as failure:
+        log.warning("%s is not written: %s", what, failure)
+
+
+class _Line(msgspec.Struct):
+    """What the report needs of a line of failures.jsonl."""
+
+    mini_batch: int
+    file: str
+    row: int | None
+    exception_type: str
+    message: str
+    cls: str = msgspec.field(name="class")
+
+
+def _blames(path: Path) -> dict[int, Blame]:
+    """Class, message and place of each mini-batch that was set aside, one line each."""
+    blames: dict[int, Blame] = {}
     if path.exists():
+        decoder = msgspec.json.Decoder(_Line)
         with open(path, "rb") as file:
-            for line in file:
-                fields = msgspec.json.decode(line)
-                message = (
-                    f"{fields['exception_type']}: {fields['message']}"
-                    if fields["exception_type"]
-                    else fields["message"]
-                )
-                causes[fields["mini_batch"]] = (fields["class"], " ".join(message.split()))
-    return causes
+            for line in map(decoder.decode, file):
+                message = f"{line.exception_type}: {line.message}" if line.exception_type else line.message
+                place = line.file if line.row is None else f"{line.file} row {line.row}"
+                blames[line.mini_batch] = Blame(line.cls, " ".join(message.split()), place)
+    return blames
