@@ -58,10 +58,18 @@ task:
 
 @dataclass(frozen=True)
 class Contender:
-    """A program to be measured; `needs_ray` runs it on a Ray that was started before."""
+    """A program to be measured; `needs_ray` runs it on a Ray that was started before.
+
+    One that `is_slow` runs on 2 M and `--short` rows instead, and in fewer rounds: minutes would tell no more.
+    """
 
     name: str
     needs_ray: bool = False
+    is_slow: bool = False
+
+    def rows(self, short: int, long: int) -> tuple[int, int]:
+        """M rows of its two runs."""
+        return (min(2, short), max(short, min(2, short) + 1)) if self.is_slow else (short, long)
 
     def command(self, work: Path, data: Path, size: int, kind: str) -> list[str]:
         """The command line; it may write its own files under `work`."""
@@ -86,9 +94,9 @@ CONTENDERS = [
     Contender("hand-tuned"),
     Contender("runner-local"),
     Contender("runner-ray", needs_ray=True),
-    Contender("daft"),
-    Contender("ray-data-actors", needs_ray=True),
-    Contender("ray-data-tasks", needs_ray=True),
+    Contender("daft", is_slow=True),
+    Contender("ray-data-actors", needs_ray=True, is_slow=True),
+    Contender("ray-data-tasks", needs_ray=True, is_slow=True),
 ]
 
 
@@ -124,6 +132,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="one round of 1 and 2 M rows, mini-batches of 1,000")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--slow-rounds", type=int, default=2, help="rounds of Daft and Ray Data")
     parser.add_argument("--short", type=int, default=10, help="M rows of the short run")
     parser.add_argument("--long", type=int, default=40, help="M rows of the long run")
     parser.add_argument("--sizes", default="100,1000,10000")
@@ -135,19 +144,23 @@ def main() -> None:
     if args.quick:
         args.rounds, args.short, args.long, args.sizes = 1, 1, 2, "1000"
     contenders = [c for c in CONTENDERS if c.name in args.only]
-    short, long = (table_set(args.root / "data", n * MILLION) for n in (args.short, args.long))
     cells = [(kind, int(size)) for kind in args.kinds.split(",") for size in args.sizes.split(",")]
     results: dict[str, dict[str, list[tuple[float, float]]]] = {}
     with ExitStack() as stack:
         environment = stack.enter_context(ray_head()) if any(c.needs_ray for c in contenders) else {}
         for kind, size in cells:
             cell = results[f"{kind} {size}"] = {c.name: [] for c in contenders}
-            for _ in range(args.rounds):
+            for number in range(args.rounds):
                 for contender in contenders:
+                    if contender.is_slow and number >= args.slow_rounds:
+                        continue
                     own = environment if contender.needs_ray else {}
-                    pair = tuple(measure(contender, args.root, data, size, kind, own) for data in (short, long))
+                    pair = [
+                        measure(contender, args.root, table_set(args.root / "data", n * MILLION), size, kind, own)
+                        for n in contender.rows(args.short, args.long)
+                    ]
                     cell[contender.name].append((pair[0], pair[1]))
-            show(f"{kind} {size}", cell, args.short, args.long)
+            show(f"{kind} {size}", contenders, cell, args.short, args.long)
     report = {
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, {resource.getpagesize()} B pages",
         "python": platform.python_version(),
@@ -159,16 +172,25 @@ def main() -> None:
         args.json.write_text(json.dumps(report, indent=1) + "\n")
 
 
-def show(cell: str, seconds: dict[str, list[tuple[float, float]]], short: int, long: int) -> None:
+def show(
+    cell: str, contenders: list[Contender], seconds: dict[str, list[tuple[float, float]]], short: int, long: int
+) -> None:
     """One cell: steady state in M rows a second with its spread, the ratio to the loop pair by pair, the whole job."""
-    slopes = {name: [(long - short) / max(b - a, 1e-3) for a, b in pairs] for name, pairs in seconds.items()}
-    base = slopes.get("hand-tuned")
+    slopes = {}
+    for contender in contenders:
+        first, last = contender.rows(short, long)
+        slopes[contender.name] = [(last - first) / max(b - a, 1e-3) for a, b in seconds[contender.name]]
+    base = slopes.get("hand-tuned", [])
     print(f"\n{cell} rows a mini-batch{'':8} M rows/s (min - max)   of hand-tuned   whole job of {short} M rows")
-    for name, rates in slopes.items():
-        ratio = statistics.median(a / b for a, b in zip(rates, base, strict=True)) if base else float("nan")
-        whole = statistics.median(a for a, _ in seconds[name])
+    for contender in contenders:
+        rates, pairs = slopes[contender.name], seconds[contender.name]
+        ratio = statistics.median(a / b for a, b in zip(rates, base, strict=False)) if base else float("nan")
+        whole = statistics.median(pair[contender.rows(short, long).index(short)] for pair in pairs)
         spread = f"({min(rates):.1f} - {max(rates):.1f})"
-        print(f"  {name:18} {statistics.median(rates):14.1f} {spread:>16} {ratio:14.2f} {whole:16.2f} s", flush=True)
+        print(
+            f"  {contender.name:18} {statistics.median(rates):14.1f} {spread:>16} {ratio:14.2f} {whole:16.2f} s",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

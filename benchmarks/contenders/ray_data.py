@@ -47,6 +47,7 @@ def main() -> None:
             fn_constructor_args=(kind,),
             batch_size=size,
             batch_format=kind,
+            num_cpus=0.5,  # two whole ones would leave none to read and write with, and it would wait for ever
             compute=ray.data.ActorPoolStrategy(size=2),
         )
     else:
