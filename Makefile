@@ -51,10 +51,10 @@ clean: ## remove what was built; .venv stays, but is brought up to date by the n
 	$(PIP) install 'pip>=25.1'
 
 .venv/.runner: $(SOURCES) | .venv/bin/python
-	$(PIP) --quiet install --editable '.[examples]' && touch $@
+	$(PIP) --quiet install --editable '.[examples]' && $(BIN)/python -m compileall -q runner && touch $@
 
 .venv/.dev: $(SOURCES) | .venv/bin/python
-	$(PIP) install --group dev && $(PIP) --quiet install --no-build-isolation --editable '.[polars,examples]' && touch $@
+	$(PIP) install --group dev && $(PIP) --quiet install --no-build-isolation --editable '.[polars,examples]' && $(BIN)/python -m compileall -q runner && touch $@
 
 .venv/.bench: .venv/.dev
 	$(PIP) install --group bench && touch $@
