@@ -278,7 +278,10 @@ class Unauthenticated(WorldError):
 class DriverGone(WorldError):
     reason = "DRIVER_GONE"
     facts = ("name",)
-    says = "the driver of job {name!r} is gone; what it committed is kept: `runner resume {name}`"
+    says = (
+        "the driver of job {name!r} is gone; what it committed is kept: `runner resume {name}` goes on from there, "
+        "`runner logs {name} sys/driver.txt` may tell why"
+    )
     name: str
 
 

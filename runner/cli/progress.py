@@ -13,6 +13,7 @@ from runner.entity.status import JobStatus
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+    from rich.live import Live
 
 REDRAW_S = 0.25
 
@@ -66,11 +67,9 @@ class LiveProgress:
 
     def __init__(self) -> None:
         from rich.console import Console
-        from rich.live import Live
 
-        # Drawn only by `show`: a thread that draws would stand in the way of the question and of a lost terminal.
-        console = Console(stderr=True, highlight=False)
-        self._live = Live(console=console, auto_refresh=False, transient=True, redirect_stdout=False)
+        self._console = Console(stderr=True, highlight=False)
+        self._live: Live | None = None
         self._pace = Pace()
         self._began = self._drawn = 0.0
 
@@ -84,7 +83,9 @@ class LiveProgress:
         if job.status is JobStatus.RUNNING:
             self._pace.note(now, job.progress)
         try:
-            self._live.start()
+            if self._live is None:
+                self._live = self._new_live()
+                self._live.start()
             self._live.update(self._picture(job, now), refresh=True)
         except OSError:
             pass  # the terminal has gone; SIGHUP tells the watch
@@ -92,10 +93,19 @@ class LiveProgress:
     def pause(self) -> None:
         """Take the display off the screen; the next `show` brings it back."""
         self._drawn = 0.0
+        live, self._live = self._live, None
         try:
-            self._live.stop()
+            if live is not None:
+                live.stop()
         except OSError:
             pass
+
+    def _new_live(self) -> Live:
+        """A fresh one for each stretch: one that is started again erases what was said in between."""
+        from rich.live import Live
+
+        # Drawn only by `show`: a thread that draws would stand in the way of the question and of a lost terminal.
+        return Live(console=self._console, auto_refresh=False, transient=True, redirect_stdout=False)
 
     def _picture(self, job: JobState, now: float) -> RenderableType:
         from rich.console import Group

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
+import os
 import re
+import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from cli_kit import ECHO, Bench, until
+from cli_kit import ECHO, RUNNER, Bench, until
 
 FIELDS = [
     "name",
@@ -322,8 +323,38 @@ def test_a_closed_pipe_is_no_reason_for_a_traceback(bench: Bench) -> None:
     bench.script(ECHO)
     bench.files(1)
     bench.submit().ok()
-    going = bench.start("show", "probe", "--output", "json")
-    assert json.loads(going.end().out)["name"] == "probe"
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [*RUNNER, "show", "probe", "--output", "json"]
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writing)
+    assert done.returncode == 1 and done.stderr == ""
+
+
+def test_a_watch_of_a_job_that_has_ended_has_its_exit_code(bench: Bench) -> None:
+    bench.script("def run(mini_batch):\n    1 / 0\n")
+    bench.files(1)
+    assert bench.submit().code == 1
+    seen = bench.run("watch", "probe")
+    assert seen.code == 1 and "probe is Failed" in seen.err and "ZeroDivisionError" in seen.err
+    shown = bench.run("show", "probe").ok().out
+    assert "the only mini-batch failed: mini-batch 0: ZeroDivisionError" in shown and "NotStarted" in shown
+
+
+def test_folders_and_files_may_have_any_name(tmp_path: Path) -> None:
+    bench = Bench(tmp_path / "wörk [1] $HOME", tmp_path / "höme dir")
+    bench.script(ECHO)
+    names = ["a b.txt", "ä%20.txt", "{x}.txt", "- dash.txt", "new\nline.txt"]
+    for name in names:
+        (bench.data / name).write_text("x")
+    (bench.data / os.fsdecode(b"caf\xe9.txt")).write_text("x")
+    bench.script("import os\ndef run(b): return [os.fsencode(os.path.basename(path)) for path in b]\n")
+    target = "out put/scöres.txt"
+    done = bench.submit(outputs={"scores": {"type": "uri_file", "path": target}})
+    assert done.code == 0, done.err
+    lines = (bench.folder / target).read_text().splitlines()
+    assert lines == [str(name) for name in sorted([b"caf\xe9.txt", *(name.encode() for name in names)])]
+    bench.close()
 
 
 def test_a_job_is_told_while_it_is_planned_too(bench: Bench) -> None:

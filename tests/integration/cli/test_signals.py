@@ -98,6 +98,7 @@ def test_a_driver_that_is_killed_is_noticed_within_five_seconds(bench: Bench) ->
     assert "driver of job 'probe' is gone" in ended.err and "`runner resume probe`" in ended.err
     assert "Traceback" not in ended.err
     assert bench.run("watch", "probe").code == 3
+    assert bench.run("logs", "probe", "sys/driver.txt").code == 0, "as the message says"
     follow = bench.run("logs", "probe", "--follow")
     assert follow.code == 0, "what there is to read is read, and then it ends"
 

@@ -88,9 +88,12 @@ def test_cancel_cancels(bench: Bench) -> None:
     terminal.shows(QUESTION)
     terminal.type("c\n")
     terminal.shows("cancelling probe")
+    terminal.shows("CancelRequested")
     bench.give("go")
     assert terminal.end() == 130
     assert bench.status() == "Canceled" and not bench.target.exists()
+    said = terminal.raw.partition("cancelling probe")[2]
+    assert "\x1b[1A" not in said.partition("\x1b[1mprobe")[0], "drawing anew does not go over what was said"
 
 
 def test_a_second_press_cancels(bench: Bench) -> None:
