@@ -6,8 +6,11 @@ the input. Only the footer is written anew: the row groups of all pieces, with t
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -17,6 +20,7 @@ from runner.entity.parallel import OutputSpec
 from runner.errors import Defect
 
 MAGIC = b"PAR1"
+SPARE_BYTES = 1 << 20
 _SCHEMA, _ROW_COUNT, _ROW_GROUPS, _KEY_VALUES = 2, 3, 4, 5
 _COLUMNS, _GROUP_OFFSET, _ORDINAL = 1, 5, 7
 _CHUNK_OFFSET, _CHUNK_META, _INDEX_OFFSETS = 2, 3, (4, 6)
@@ -24,12 +28,30 @@ _PAGE_OFFSETS = (9, 10, 11, 14)
 """Field numbers of parquet.thrift: FileMetaData, RowGroup, ColumnChunk, ColumnMetaData."""
 
 
-def encode_parquet(rows: pa.Table, compression: str) -> pa.Buffer:
-    """A table as a Parquet file in memory."""
-    sink = pa.BufferOutputStream()
+_kept = threading.local()
+"""The memory that a thread encodes into: fresh pages for every flush would cost as much as the encoding."""
+
+
+def encode_parquet(rows: pa.Table, compression: str) -> memoryview:
+    """A table as a Parquet file in memory; valid until this thread encodes again."""
+    room: npt.NDArray[np.uint8] | None = getattr(_kept, "room", None)
+    wanted = rows.nbytes + rows.nbytes // 8 + SPARE_BYTES
+    if room is None or len(room) < wanted:
+        room = _kept.room = np.empty(wanted, np.uint8)
+    sink = pa.FixedSizeBufferWriter(pa.py_buffer(room))
+    try:
+        _encode(rows, compression, sink)
+        return room.data[: sink.tell()]
+    except OSError:
+        # Encoded it is larger than it was; that is rare enough to begin again.
+        growing = pa.BufferOutputStream()
+        _encode(rows, compression, growing)
+        return memoryview(growing.getvalue()).cast("B")
+
+
+def _encode(rows: pa.Table, compression: str, sink: pa.NativeFile) -> None:
     with pq.ParquetWriter(sink, rows.schema, **parquet_settings(rows, compression)) as writer:
         writer.write_table(rows, row_group_size=ROW_GROUP_ROWS)
-    return sink.getvalue()
 
 
 class GluedFile(TableFile):
@@ -50,7 +72,7 @@ class GluedFile(TableFile):
     def _flush(self) -> None:
         rows = pa.concat_tables(self._pending) if self._pending else self._schema.empty_table()
         self._pending, self._pending_rows, self._pending_bytes = [], 0, 0
-        self._append(memoryview(encode_parquet(rows, self._output.compression)), rows.num_rows)
+        self._append(encode_parquet(rows, self._output.compression), rows.num_rows)
 
     def _append(self, encoded: memoryview, row_count: int) -> None:
         encoded = encoded.cast("B")

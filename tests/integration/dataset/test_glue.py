@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from runner.dataset.encode import ROW_GROUP_ROWS
-from runner.dataset.glue import GluedFile, encode_parquet
+from runner.dataset.glue import SPARE_BYTES, GluedFile, encode_parquet
 from runner.dataset.thrift import read_struct, write_struct
 from runner.entity.parallel import OutputSpec
 from runner.errors import Defect
@@ -61,7 +61,7 @@ def test_rows_keep_their_order_whether_taken_over_or_written(tmp_path: Path, com
     file = GluedFile(tmp_path / "glued", pieces[0].schema, _output(compression))
     for at, piece in enumerate(pieces):
         if at in (0, 3):
-            file.take_over(memoryview(encode_parquet(piece, compression)), piece.num_rows)
+            file.take_over(memoryview(bytes(encode_parquet(piece, compression))), piece.num_rows)
         else:
             file.write(piece)
     file.finish()
@@ -79,7 +79,7 @@ def test_rows_keep_their_order_whether_taken_over_or_written(tmp_path: Path, com
 def test_statistics_of_taken_groups_still_select_rows(tmp_path: Path) -> None:
     file = GluedFile(tmp_path / "glued", _table(1).schema, _output())
     for first in (0, 1000, 2000):
-        file.take_over(memoryview(encode_parquet(_table(1000, first), "none")), 1000)
+        file.take_over(encode_parquet(_table(1000, first), "none"), 1000)
     file.finish()
     found = pq.read_table(tmp_path / "glued", filters=[("id", ">=", 1500), ("id", "<", 1510)])
     assert found["id"].to_pylist() == list(range(1500, 1510))
@@ -88,7 +88,7 @@ def test_statistics_of_taken_groups_still_select_rows(tmp_path: Path) -> None:
 def test_large_pieces_are_divided_into_row_groups(tmp_path: Path) -> None:
     rows = pa.table({"x": np.zeros(ROW_GROUP_ROWS + 5, np.int8)})
     file = GluedFile(tmp_path / "glued", rows.schema, _output())
-    file.take_over(memoryview(encode_parquet(rows, "none")), rows.num_rows)
+    file.take_over(encode_parquet(rows, "none"), rows.num_rows)
     file.write(rows.slice(0, 3))
     file.finish()
     read = pq.read_metadata(tmp_path / "glued")
@@ -96,11 +96,18 @@ def test_large_pieces_are_divided_into_row_groups(tmp_path: Path) -> None:
     assert pq.read_table(tmp_path / "glued").num_rows == ROW_GROUP_ROWS + 8
 
 
+def test_what_grows_by_encoding_is_encoded_all_the_same() -> None:
+    rows = pa.table({f"column {i} with a long name": [i] for i in range(20_000)})
+    encoded = encode_parquet(rows, "none")
+    assert len(encoded) > rows.nbytes + rows.nbytes // 8 + SPARE_BYTES, "the room that is tried first is too small"
+    assert pq.read_table(pa.BufferReader(bytes(encoded))).equals(rows)
+
+
 def test_a_file_of_another_schema_is_refused(tmp_path: Path) -> None:
     file = GluedFile(tmp_path / "glued", pa.schema([("x", pa.int64())]), _output())
-    file.take_over(memoryview(encode_parquet(pa.table({"x": [1]}), "none")), 1)
+    file.take_over(encode_parquet(pa.table({"x": [1]}), "none"), 1)
     with pytest.raises(Defect, match="two schemas"):
-        file.take_over(memoryview(encode_parquet(pa.table({"x": [1.5]}), "none")), 1)
+        file.take_over(encode_parquet(pa.table({"x": [1.5]}), "none"), 1)
     file.close()
 
 
