@@ -30,6 +30,7 @@ from runner.instance.explain import explain
 from runner.instance.leftovers import Leftovers
 from runner.instance.log_files import LogFiles
 from runner.instance.policy import Limits
+from runner.instance.worker_process import WorkerProcess
 from runner.worker.messages import (
     Broken,
     Dry,
@@ -183,13 +184,12 @@ class Watch:
     def _spawn(self, seat: Seat) -> None:
         process = self._crew.spawn(seat)
         self._leftovers.add(process.pid)
-        self._selector.register(process.socket, selectors.EVENT_READ, lambda mask: self._on_socket(seat, mask))
-        self._selector.register(process.pidfd, selectors.EVENT_READ, lambda mask: self._on_exit(seat))
+        self._selector.register(process.socket, selectors.EVENT_READ, lambda mask: self._on_socket(seat, process, mask))
+        self._selector.register(process.pidfd, selectors.EVENT_READ, lambda mask: self._on_exit(seat, process))
 
-    def _on_socket(self, seat: Seat, mask: int) -> None:
-        process = seat.process
-        if process is None:
-            return
+    def _on_socket(self, seat: Seat, process: WorkerProcess, mask: int) -> None:
+        if seat.process is not process:
+            return  # it died in this same turn, and the seat has its successor already
         process.send_waiting()
         is_open = False
         for message in process.receive():
@@ -237,10 +237,9 @@ class Watch:
             self._emit(InstanceReady(instance=self._config.instance, host=socket.gethostname(), pid=os.getpid()))
         self._desk.greet(seat)
 
-    def _on_exit(self, seat: Seat) -> None:
+    def _on_exit(self, seat: Seat, process: WorkerProcess) -> None:
         """A process has ended: take its last words, end what it left, wait for it, and decide what it costs."""
-        process = seat.process
-        if process is None:
+        if seat.process is not process:
             return
         for message in process.receive():
             self._on_message(seat, message)

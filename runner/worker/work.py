@@ -18,7 +18,7 @@ from runner.dataset.read import UnitReader
 from runner.dataset.render import Renderer
 from runner.dataset.saved_plan import load_plan
 from runner.dataset.slabs import Slab
-from runner.dispatch._ledger import CLAIMED, LOAD, Board
+from runner.dispatch._ledger import CLAIMED, IDLE, LOAD, Board
 from runner.dispatch._loop import COUNT, DUE, FULL, ROWS, STOPPED, TEXT, Loop
 from runner.entity.parallel import ParallelSpec
 from runner.entity.plan import Plan, Unit
@@ -133,6 +133,8 @@ class Work:
 
     def _wait(self) -> None:
         self._spooler.flush()
+        # Else the last look for something to read would count as reading that takes too long.
+        self._board.set_phase(self._slot, IDLE)
         for lease in self._leases.values():
             if not lease.is_told_dry:
                 lease.is_told_dry = True

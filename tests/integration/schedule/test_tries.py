@@ -258,6 +258,22 @@ def test_reading_that_always_hangs_fails_its_mini_batches_as_read(bench: Bench) 
     assert "all 3 mini-batches failed" in done.err and "task_overhead_timeout = 1 s" in done.err
 
 
+def test_workers_that_have_nothing_to_do_are_left_alone(bench: Bench) -> None:
+    bench.script(
+        "import os, time, signs\n"
+        "def init(): signs.note('inits', os.getpid())\n"
+        "def run(frame):\n"
+        "    if frame['x'][0] == 10 and signs.give('once'): os._exit(1)\n"
+        "    if frame['x'][0] == 0: time.sleep(3.5)\n"
+        "    return [1] * len(frame)\n"
+    )
+    bench.table("a.parquet", {"x": list(range(40))})
+    task = {"program_arguments": "--task_overhead_timeout 1"}
+    retries = {"max_retries": 1}
+    bench.submit(**TABLES, task=task, retry_settings=retries, max_concurrency_per_instance=4, error_threshold=0).ok()
+    assert len(bench.notes("inits")) == 5, "only the one that died was replaced"
+
+
 def test_a_page_that_is_corrupt_fails_its_mini_batches_and_names_the_file(bench: Bench) -> None:
     good = bench.table("a.parquet", {"x": list(range(1000))}, compression="zstd", use_dictionary=False)
     bad = bench.table("b.parquet", {"x": list(range(1000))}, compression="zstd", use_dictionary=False)
