@@ -104,6 +104,8 @@ class InstanceActor:
             self._instance.lend(lease)
         elif method == "settle":
             self._instance.settle(*msgspec.json.decode(arguments, type=tuple[int, int]))
+        elif method == "retract":
+            self._instance.retract(*msgspec.json.decode(arguments, type=tuple[int, int, int]))
         elif method == "commit_now":
             self._instance.commit_now()
         elif method == "close":

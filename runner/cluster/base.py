@@ -48,6 +48,9 @@ class Handle(Protocol):
     def settle(self, first: int, end: int) -> None:
         """Tell that [first, end) is committed, so its spool may go."""
 
+    def retract(self, first: int, end: int, limit: int) -> None:
+        """Ask for what nobody has begun of [limit, end) of the piece [first, end); `LeaseCut` is the answer."""
+
     def commit_now(self) -> None:
         """Ask for reports of all that is final now."""
 

@@ -88,6 +88,9 @@ class RayHandle:
     def settle(self, first: int, end: int) -> None:
         self._put("settle", first, end)
 
+    def retract(self, first: int, end: int, limit: int) -> None:
+        self._put("retract", first, end, limit)
+
     def commit_now(self) -> None:
         self._put("commit_now")
 

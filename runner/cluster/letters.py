@@ -18,6 +18,7 @@ from runner.entity.lease import (
     InstanceFailed,
     InstanceLost,
     InstanceReady,
+    LeaseCut,
     LeaseSplit,
     Report,
 )
@@ -68,6 +69,7 @@ _KINDS: dict[str, type[Letter]] = {
         InstanceReady,
         InitFailure,
         LeaseSplit,
+        LeaseCut,
         InstanceFailed,
         InstanceClosed,
         InstanceLost,

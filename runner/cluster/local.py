@@ -81,6 +81,9 @@ class LocalHandle:
     def settle(self, first: int, end: int) -> None:
         self._instance.settle(first, end)
 
+    def retract(self, first: int, end: int, limit: int) -> None:
+        self._instance.retract(first, end, limit)
+
     def commit_now(self) -> None:
         self._instance.commit_now()
 

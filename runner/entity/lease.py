@@ -8,6 +8,15 @@ from runner.entity.status import FailureClass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ItemRange:
+    """Items [first_item, first_item + item_count) of one mini-batch: rows or files, counted within it."""
+
+    mini_batch: int
+    first_item: int
+    item_count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Lease:
     """Mini-batches [first, end) lent to one instance: by which incarnation of the driver, which copy of the lease."""
 
@@ -15,6 +24,8 @@ class Lease:
     end: int
     epoch: int
     lending: int = 0
+    ranges: tuple[ItemRange, ...] = ()
+    """When not empty, only these items are run, in order of their places: those that an earlier run had set aside."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,9 +71,11 @@ class Tally:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """A mini-batch (or later: items of one) set aside, with the cause of its last try."""
+    """A mini-batch, or items of one that bisecting found, set aside with the cause of the last try."""
 
     mini_batch: int
+    first_item: int = 0
+    """Counted within the mini-batch."""
     unit: int
     file: str
     row: int | None
@@ -78,6 +91,19 @@ class Failure:
     worker: str
     time: float
     """Seconds since 1970."""
+    at_row: int = 0
+    at_byte: int = 0
+    """Where in the part of its range its rows or lines would stand, had it succeeded."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mend:
+    """Items of a lease with `ranges` that now succeeded, and how much of the lease's part is theirs, in order."""
+
+    items: ItemRange
+    row_count: int
+    byte_count: int
+    """Of text; 0 for tables."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +121,8 @@ class Report:
     records: bytes = b""
     """RECORD structs of runner.dispatch, one per mini-batch: what processed_mini-batches.csv is made from."""
     elapsed_s: float = 0.0
+    mends: tuple[Mend, ...] = ()
+    """Only of a lease with `ranges`, whose tally counts just those items."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +136,19 @@ class InFlight:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseProgress:
+    """How far an instance is with one piece of a lease that it has not reported."""
+
+    first: int
+    end: int
+    final_count: int
+    unstarted_count: int
+    """Mini-batches that nobody has claimed."""
+    is_held: bool = False
+    """What is left is a retry, a bisect or one long call: it is never lent twice."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Heartbeat:
     """A sign of life of an instance, about once a second, with live (not yet committed) counts."""
 
@@ -118,6 +159,7 @@ class Heartbeat:
     """Attempts ended since the instance began: progress, whatever became of them."""
     worker_count: int
     in_flight: tuple[InFlight, ...] = ()
+    leases: tuple[LeaseProgress, ...] = ()
     log_chunks: tuple[tuple[str, bytes], ...] = ()
     """New log text by path relative to the job's logs folder, from an instance that cannot write there itself."""
 
@@ -158,6 +200,20 @@ class LeaseSplit:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseCut:
+    """The answer to a retraction: of the piece [first, end) the instance keeps [first, limit) and gives the rest back.
+
+    With `limit == end` it keeps all. No worker of it can begin anything at or behind `limit` any more.
+    """
+
+    instance: int
+    first: int
+    end: int
+    epoch: int
+    limit: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class InstanceFailed:
     """The instance cannot go on: shutdown() raised, the disk is full, a defect. `reason` is one of errors.MEANINGS."""
 
@@ -183,7 +239,15 @@ class InstanceLost:
 
 
 InstanceEvent = (
-    Report | Heartbeat | InstanceReady | InitFailure | LeaseSplit | InstanceFailed | InstanceClosed | InstanceLost
+    Report
+    | Heartbeat
+    | InstanceReady
+    | InitFailure
+    | LeaseSplit
+    | LeaseCut
+    | InstanceFailed
+    | InstanceClosed
+    | InstanceLost
 )
 
 

@@ -7,6 +7,7 @@ claimed for the seat's next process.
 
 from __future__ import annotations
 
+import logging
 import shutil
 import time
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from pathlib import Path
 
 from runner.dataset.saved_plan import load_plan
 from runner.dispatch._ledger import CLAIMED, FLUSH, FREE, LOAD, RETURN, RUN, Slot
-from runner.entity.lease import Failure, InstanceConfig, InstanceEvent, Lease, LeaseSplit, Tally
+from runner.entity.lease import Failure, InstanceConfig, InstanceEvent, Lease, LeaseCut, LeaseSplit, Tally
 from runner.entity.parallel import ParallelSpec
 from runner.entity.plan import Plan
 from runner.entity.status import FailureClass
@@ -24,6 +25,8 @@ from runner.instance.log_files import LogFiles
 from runner.instance.policy import Limits, Verdict, judge
 from runner.instance.tenure import Tenure
 from runner.worker.messages import Again, Drop, Dry, Failed, Flushed, HandedBack, Single, UnitFailed
+
+log = logging.getLogger(__name__)
 
 OWN_SLOT = 8191
 """The instance's own slot in ledgers, for words that it sets aside without any worker; boards have fewer slots."""
@@ -312,6 +315,17 @@ class Desk:
                 self._divide(tenure)
             if working and working <= tenure.dry and tenure.ledger.has_free(tenure.lease.first, tenure.lease.end):
                 self._wake(tenure)
+
+    def retract(self, first: int, end: int, limit: int) -> None:
+        """Give back what nobody has begun of [limit, end) of a piece, and say from where on; all is kept if none."""
+        for tenure in self.tenures.values():
+            cut = tenure.retract(first, end, limit)
+            if cut is not None:
+                epoch = tenure.lease.epoch
+                self._emit(LeaseCut(instance=self._config.instance, first=first, end=end, epoch=epoch, limit=cut))
+                self._look(tenure)
+                return
+        log.debug("nothing is left to retract of [%d, %d)", first, end)
 
     def commit_now(self) -> None:
         """Report everything that is final."""

@@ -41,6 +41,10 @@ class Instance:
         """Say that the driver has committed a reported range, so its spool and ledger may go."""
         self._supervisor.command(lambda watch: watch.settle(first, end))
 
+    def retract(self, first: int, end: int, limit: int) -> None:
+        """Take back what nobody has begun of [limit, end) of a piece; `LeaseCut` is the answer."""
+        self._supervisor.command(lambda watch: watch.retract(first, end, limit))
+
     def commit_now(self) -> None:
         """Have everything reported that is final."""
         self._supervisor.command(Watch.commit_now)

@@ -180,6 +180,21 @@ class Tenure:
         states = self.ledger.words(piece.first, piece.end) & 7
         return divide(piece.first, (states == DONE) | (states == SET_ASIDE))
 
+    def retract(self, first: int, end: int, limit: int) -> int | None:
+        """Shorten the last piece to what is begun; its new end, None when [first, end) is no open piece of this lease.
+
+        Only the end of a lease can be given back: a ledger has one limit.
+        """
+        piece = next((piece for piece in self.pieces if (piece.first, piece.end) == (first, end)), None)
+        if piece is None or piece.state is not PieceState.OPEN:
+            return None
+        if end != self.ledger.limit:
+            return end
+        # At least one mini-batch stays, so that the piece is reported and its counts are told in the usual way.
+        cut = self.ledger.lower_limit(max(limit, first + 1))
+        piece.end = cut
+        return cut
+
     # ---- what is committed --------------------------------------------------------------------------------------
 
     def note_reported(self, piece: Piece, tally: Tally) -> None:

@@ -152,6 +152,10 @@ class Watch:
         """The driver has committed a piece."""
         self._desk.settle(first, end)
 
+    def retract(self, first: int, end: int, limit: int) -> None:
+        """The driver wants the unstarted end of a piece back."""
+        self._desk.retract(first, end, limit)
+
     def commit_now(self) -> None:
         """Report what is final."""
         self._desk.commit_now()
