@@ -5,7 +5,7 @@ A word is a tuple (state, attempt, slot, segment) in a dict. There is one proces
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -54,9 +54,17 @@ class OracleLedger:
             self.state[number] = (DONE, self.state[number][1], slot, segment)
         return len(mine)
 
-    def retry(self, number: int, slot: int) -> bool:
+    def pass_on(self, number: int, slot: int, to_slot: int) -> bool:
         mine = self.is_claimed_by(number, slot)
         if mine:
+            self.state[number] = (CLAIMED, self.state[number][1], to_slot, 0)
+        return mine
+
+    def retry(self, number: int, slot: int, hold: bool = False) -> bool:
+        mine = self.is_claimed_by(number, slot)
+        if mine and hold:
+            self.state[number] = (CLAIMED, self.state[number][1] + 1, slot, 0)
+        elif mine:
             self.state[number] = (FREE, self.state[number][1] + 1, 0, 0)
             self.retry_count += 1
         return mine
@@ -67,8 +75,8 @@ class OracleLedger:
             self.state[number] = (SET_ASIDE, self.state[number][1], slot, 0)
         return mine
 
-    def free_slot(self, slot: int) -> list[int]:
-        numbers = [m for m in self.state if self.is_claimed_by(m, slot)]
+    def free_slot(self, slot: int, held: Container[int] = ()) -> list[int]:
+        numbers = [m for m in self.state if self.is_claimed_by(m, slot) and m not in held]
         for number in numbers:
             self.state[number] = (FREE, self.state[number][1], 0, 0)
         return numbers
@@ -78,6 +86,11 @@ class OracleLedger:
             self.limit -= 1
             self.state[self.limit] = (WITHDRAWN, 0, 0, 0)
         return self.limit
+
+    def exclude(self, lo: int, hi: int) -> int:
+        free = [m for m in range(lo, hi) if self.is_free(m)]
+        self.state.update(dict.fromkeys(free, (WITHDRAWN, 0, 0, 0)))
+        return len(free)
 
     def take_unit(self, slot: int, prefer: int = -1) -> int:
         if self.aborted:
@@ -109,7 +122,7 @@ class OracleLedger:
         return states.count(FREE), states.count(CLAIMED), states.count(DONE), states.count(SET_ASIDE)
 
     def first_open(self, lo: int, hi: int) -> int:
-        return next((m for m in range(lo, hi) if self.state[m][0] not in (DONE, SET_ASIDE)), hi)
+        return next((m for m in range(lo, hi) if self.state[m][0] in (FREE, CLAIMED)), hi)
 
 
 class OracleLoop:

@@ -65,17 +65,29 @@ class LedgerMachine(RuleBasedStateMachine):
         numbers = np.array([self.number(each) for each in odds], dtype=np.int64)
         assert self.ledger.complete(slot, numbers, segment) == self.twin.complete(slot, numbers.tolist(), segment)
 
-    @rule(slot=SLOTS, odds=ODDS, again=st.booleans())
-    def end_failed(self, slot: int, odds: float, again: bool) -> None:
+    @rule(slot=SLOTS, odds=ODDS, again=st.booleans(), hold=st.booleans())
+    def end_failed(self, slot: int, odds: float, again: bool, hold: bool) -> None:
         number = self.number(odds)
         if again:
-            assert self.ledger.retry(number, slot) == self.twin.retry(number, slot)
+            assert self.ledger.retry(number, slot, hold) == self.twin.retry(number, slot, hold)
         else:
             assert self.ledger.set_aside(number, slot) == self.twin.set_aside(number, slot)
 
-    @rule(slot=SLOTS)
-    def free_slot(self, slot: int) -> None:
-        assert self.ledger.free_slot(slot) == self.twin.free_slot(slot)
+    @rule(slot=SLOTS, to_slot=SLOTS, odds=ODDS)
+    def pass_on(self, slot: int, to_slot: int, odds: float) -> None:
+        number = self.number(odds)
+        assert self.ledger.pass_on(number, slot, to_slot) == self.twin.pass_on(number, slot, to_slot)
+
+    @rule(slot=SLOTS, held=st.lists(ODDS, max_size=3))
+    def free_slot(self, slot: int, held: list[float]) -> None:
+        numbers = {self.number(each) for each in held}
+        assert self.ledger.free_slot(slot, numbers) == self.twin.free_slot(slot, numbers)
+
+    @rule(one=ODDS, other=ODDS, rarely=st.integers(0, 4))
+    def exclude(self, one: float, other: float, rarely: int) -> None:
+        if rarely == 0:
+            lo, hi = self.span(one, other)
+            assert self.ledger.exclude(lo, hi) == self.twin.exclude(lo, hi)
 
     @rule(slot=SLOTS, prefer=st.integers(-1, 26))
     def take_unit(self, slot: int, prefer: int) -> None:
@@ -174,6 +186,31 @@ def test_a_dead_worker_gives_back_what_it_claimed_and_nothing_else(path: str) ->
     assert ledger.free_slot(1) == [2, 3]
     assert [ledger.word(m).state for m in range(8)] == [DONE, SET_ASIDE, FREE, FREE, CLAIMED, CLAIMED, FREE, FREE]
     assert ledger.complete(1, [2, 3], 2) == 0, "a zombie's results no longer count"
+
+
+def test_what_is_held_stays_claimed_for_the_next_process_of_the_slot(path: str) -> None:
+    ledger = Ledger.create(path, 0, 4, [0])
+    ledger.claim(1, 0, 3, 3)
+    assert ledger.retry(0, 1, hold=True)
+    assert ledger.free_slot(1, {0, 2}) == [1]
+    assert [tuple(ledger.word(m))[:3] for m in range(3)] == [(CLAIMED, 1, 1), (FREE, 0, 0), (CLAIMED, 0, 1)]
+    assert ledger.retry_count == 0, "nobody else need look for it"
+    assert ledger.pass_on(0, 1, 2)
+    assert not ledger.pass_on(0, 1, 2)
+    assert ledger.complete(2, [0], 1) == 1
+    assert ledger.word(0).attempt == 1
+
+
+def test_what_is_excluded_is_never_claimed_and_counts_as_final(path: str) -> None:
+    ledger = Ledger.create(path, 0, 6, [0])
+    ledger.claim(1, 4, 5, 1)
+    assert ledger.exclude(0, 2) == 2
+    assert ledger.exclude(3, 6) == 2, "what is claimed stays"
+    assert ledger.claim(2, 0, 6, 6) == (2, 1)
+    ledger.complete(2, [2], 1)
+    ledger.complete(1, [4], 1)
+    assert ledger.first_open(0, 6) == 6
+    assert ledger.counts(0, 6) == (0, 0, 2, 0)
 
 
 def test_the_limit_stops_at_what_was_ever_tried(path: str) -> None:

@@ -509,6 +509,37 @@ def test_call_runs_only_what_is_claimed_for_its_slot() -> None:
     assert loop.pending_count == 0
 
 
+def test_call_runs_only_the_items_asked_for() -> None:
+    bench = make_bench()
+    rows = np.arange(29)
+    slab = Slab(0, 10, 3, 29, first_item=100, columns=(("x", rows),), kept="kept")
+    got, failed = [], []
+
+    def run(batch: dict[str, Any]) -> Any:
+        got.append(batch["x"].tolist())
+        slot = bench.board.read(1)
+        assert (slot.mini_batch, slot.first_item, slot.item_count) == (4, 100 + got[-1][0], len(got[-1]))
+        if 14 in got[-1]:
+            raise ValueError("14")
+        return batch["x"]
+
+    loop = bench.loop(run, ROWS, keep=True, fail=lambda *failure: failed.append(failure[:4]))
+    bench.ledger.assign(1, 4)
+    for first, count in [(0, 2), (1, 2), (2, 1), (0, 1), (0, -1)]:
+        loop.call(bench.ledger, slab, 4, first, count)
+    assert got == [[12, 13], [13, 14], [14], [12], [12, 13, 14]]
+    assert failed == [(4, 0, 113, 2), (4, 0, 114, 1), (4, 0, 112, 3)]
+    taken = loop.take()
+    assert taken.records["item_count"].tolist() == [2, 1]
+    assert taken.kept == [("kept", 12, 14), ("kept", 12, 13)]
+    bench.ledger.assign(1, 9)
+    for first, count in [(-1, 1), (2, 1), (0, 3), (0, 0), (1, -1)]:
+        with pytest.raises(ValueError, match="mini-batch 9 has 2 items, not"):
+            loop.call(bench.ledger, slab, 9, first, count)
+    assert loop.call(bench.ledger, slab, 9) == DRY, "without a range all of it, as before"
+    assert got[-1] == [27, 28]
+
+
 def test_what_does_not_fit_is_refused() -> None:
     bench = make_bench()
     for others in ({"max_bytes": 0}, {"max_ns": 0}):

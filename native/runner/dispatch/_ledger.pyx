@@ -17,8 +17,12 @@ Who may change it, always by compare-and-swap of the whole word::
     CLAIMED -> DONE            the worker of that slot, after its segment is on disk (complete): its last write
     CLAIMED -> FREE            the worker that hands back what it did not run; the instance, when the worker has
                                been waited for (free_slot), or when it reported a failure (retry: attempt + 1)
+    CLAIMED -> CLAIMED         the instance, when the next process of the slot shall try it again (retry with `hold`),
+                               or when another slot shall have it (pass_on)
+    CLAIMED -> DONE            the instance too, for a mini-batch whose results it has put together itself
     CLAIMED -> SET_ASIDE       the instance, when a failed mini-batch has no tries left
-    FREE -> WITHDRAWN          the instance, when the end of the lease goes elsewhere (lower_limit)
+    FREE -> WITHDRAWN          the instance, when the end of the lease goes elsewhere (lower_limit), or when the
+                               mini-batch is not in the lease though its neighbours are (exclude)
 
 So after the death of a worker exactly the words that name its slot are open, and a result counts only when a
 DONE word names its segment. Which units are taken is a hint that spares decoding the same data twice: when it is
@@ -398,6 +402,17 @@ cdef class Ledger:
         runner_store(&self.header.limit, <uint64_t>at)
         return <uint64_t>at
 
+    def exclude(self, int64_t lo, int64_t hi):
+        """Take the FREE mini-batches of [lo, hi) out of the lease for good, and return how many those were."""
+        cdef int64_t at, count = 0
+        cdef uint64_t word
+        self.check_range(lo, hi)
+        with nogil:
+            for at in range(lo, hi):
+                word = self.load(at)
+                count += state_of(word) == STATE_FREE and self.swap(at, word, pack(STATE_WITHDRAWN, 0, 0, 0))
+        return count
+
     @property
     def aborted(self):
         """Whether nothing more is to be claimed or run."""
@@ -595,8 +610,22 @@ cdef class Ledger:
             mini_batch, word, pack(STATE_CLAIMED, attempt_of(word), <uint64_t>slot, 0)
         )
 
-    def retry(self, int64_t mini_batch, int64_t slot):
-        """Put a mini-batch that failed back for another try; return whether that slot had it claimed."""
+    def pass_on(self, int64_t mini_batch, int64_t slot, int64_t to_slot):
+        """Let another slot have what this one has claimed; return whether it had. It was never FREE meanwhile."""
+        cdef uint64_t word
+        self.check_number(mini_batch)
+        check_slot(slot)
+        check_slot(to_slot)
+        word = self.load(mini_batch)
+        return is_claimed_by(word, slot) and self.swap(
+            mini_batch, word, pack(STATE_CLAIMED, attempt_of(word), <uint64_t>to_slot, 0)
+        )
+
+    def retry(self, int64_t mini_batch, int64_t slot, bint hold=False):
+        """Put a mini-batch that failed back for another try; return whether that slot had it claimed.
+
+        With `hold` it stays claimed by the slot, for the next process there: nobody else can have it.
+        """
         cdef uint64_t word
         self.check_number(mini_batch)
         check_slot(slot)
@@ -605,6 +634,8 @@ cdef class Ledger:
             return False
         if attempt_of(word) == MAX_ATTEMPT:
             raise OverflowError(f"mini-batch {mini_batch} was tried {MAX_ATTEMPT + 1} times; set it aside")
+        if hold:
+            return bool(self.swap(mini_batch, word, pack(STATE_CLAIMED, attempt_of(word) + 1, <uint64_t>slot, 0)))
         if not self.swap(mini_batch, word, pack(STATE_FREE, attempt_of(word) + 1, 0, 0)):
             return False
         # In this order: whoever sees the count grow finds the word FREE.
@@ -622,17 +653,17 @@ cdef class Ledger:
             mini_batch, word, pack(STATE_SET_ASIDE, attempt_of(word), <uint64_t>slot, 0)
         )
 
-    def free_slot(self, int64_t slot):
+    def free_slot(self, int64_t slot, held=()):
         """Put everything that a dead worker had claimed back to FREE, same attempt, and return the numbers.
 
-        Only after waitpid: a worker that is merely silent would go on completing words that are no longer its own.
+        What is in `held` stays claimed, for the next process in that slot. Only after waitpid: a worker that is merely silent would go on completing words that are no longer its own.
         """
         cdef int64_t at
         cdef list numbers = []
         self.check()
         check_slot(slot)
         for at in range(self.first, self.end):
-            if is_claimed_by(self.load(at), slot) and self.unclaim(slot, at, at + 1):
+            if is_claimed_by(self.load(at), slot) and at not in held and self.unclaim(slot, at, at + 1):
                 numbers.append(at)
         return numbers
 
@@ -670,14 +701,14 @@ cdef class Ledger:
         return tally[STATE_FREE], tally[STATE_CLAIMED], tally[STATE_DONE], tally[STATE_SET_ASIDE]
 
     def first_open(self, int64_t lo, int64_t hi):
-        """The first number of [lo, hi) that is neither DONE nor SET_ASIDE; hi when all are."""
+        """The first number of [lo, hi) that may still have to be run, FREE or CLAIMED; hi when there is none."""
         cdef int64_t at = lo
         cdef uint64_t state
         self.check_range(lo, hi)
         with nogil:
             while at < hi:
                 state = state_of(self.load(at))
-                if state != STATE_DONE and state != STATE_SET_ASIDE:
+                if state == STATE_FREE or state == STATE_CLAIMED:
                     break
                 at += 1
         return at

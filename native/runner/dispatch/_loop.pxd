@@ -60,6 +60,9 @@ cdef class Loop:
     cdef int64_t start_row
     cdef int64_t item_count
     cdef int64_t began_ns
+    # For `call`: where in the mini-batch to begin, and with how many items, -1 for all that follow.
+    cdef int64_t part_first
+    cdef int64_t part_count
 
     # What is buffered; only whoever made `busy` true, under the GIL, changes it.
     cdef bint busy

@@ -164,6 +164,8 @@ cdef class Loop:
         self.max_ns = max_ns
         self.wall_offset_ns = time.time_ns() - time.monotonic_ns()
         self.claim_size = 1
+        self.part_first = 0
+        self.part_count = -1
         self.outputs = []
         self.kept = []
 
@@ -194,12 +196,16 @@ cdef class Loop:
         self.idle()
         return end
 
-    def call(self, Ledger ledger not None, slab not None, int64_t mini_batch):
-        """Run one mini-batch of the slab that this slot has already claimed (assigned by the instance).
+    def call(
+        self, Ledger ledger not None, slab not None, int64_t mini_batch, int64_t first_item=0, int64_t item_count=-1
+    ):
+        """Run one mini-batch of the slab that this slot has already claimed (assigned by the instance), or items of it.
 
-        Returns as `drain`; DRY when nothing more is to be said.
+        With a range, `run` gets only items [first_item, first_item + item_count) of the mini-batch, and slot, failure
+        and record tell of these. Returns as `drain`; DRY when nothing more is to be said.
         """
         cdef int end
+        cdef int64_t room
         ledger.check_number(mini_batch)
         self.board.check(self.slot)
         if not is_claimed_by(ledger.load(mini_batch), self.slot):
@@ -208,7 +214,17 @@ cdef class Loop:
             self.adopt(ledger, slab)
         if not self.slab_first <= mini_batch < self.slab_end:
             raise ValueError(f"mini-batch {mini_batch} is not in the slab {self.slab_first}..{self.slab_end}")
-        end = END_STOPPED if ledger.is_aborted() else self.guarded(True, mini_batch)
+        if first_item != 0 or item_count != -1:
+            room = min(
+                self.rows_per_mini_batch, self.row_count - (mini_batch - self.slab_first) * self.rows_per_mini_batch
+            )
+            if not 0 <= first_item < room or not 1 <= item_count <= room - first_item:
+                raise ValueError(f"mini-batch {mini_batch} has {room} items, not {item_count} from {first_item} on")
+        self.part_first, self.part_count = first_item, item_count
+        try:
+            end = END_STOPPED if ledger.is_aborted() else self.guarded(True, mini_batch)
+        finally:
+            self.part_first, self.part_count = 0, -1
         self.idle()
         return END_DRY if end == GO_ON else end
 
@@ -353,7 +369,9 @@ cdef class Loop:
         cdef int64_t called_ns, elapsed_ns, length, rows, size = 0
         cdef cnp.ndarray array = None
         assert self.slab_first <= mini_batch < self.slab_end and 0 <= start, "a mini-batch outside its slab"
-        start = min(start, stop)
+        start = min(start + self.part_first, stop)
+        if self.part_count >= 0:
+            stop = min(start + self.part_count, stop)
         self.mini_batch = mini_batch
         self.attempt = <int64_t>attempt_of(self.ledger.load(mini_batch))
         self.start_row = start
