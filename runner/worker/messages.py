@@ -39,13 +39,27 @@ class Lend(Message):
     end: int
     generation: int = 0
     """How often the instance has freed something in the lease."""
+    is_followed: bool = False
+    """The next message is on its way and comes before any work: a mini-batch that is to be run alone."""
 
 
 class Single(Message):
-    """Run one mini-batch that is claimed for this worker already, before anything else, and flush it by itself."""
+    """Run one mini-batch that is claimed for this worker already, before anything else, and flush it by itself.
+
+    With `item_count` it is a range of its items: it completes nothing, and after `RangeDone` or `Failed` the worker
+    waits for the next message, another `Single` or `GoOn`.
+    """
 
     lease: int
     mini_batch: int
+    first_item: int = 0
+    item_count: int = -1
+    """-1 for the whole mini-batch."""
+
+    @property
+    def is_range(self) -> bool:
+        """Whether only some of its items are run."""
+        return self.item_count >= 0
 
 
 class Again(Message):
@@ -61,13 +75,21 @@ class Drop(Message):
     lease: int
 
 
+class Rest(Message):
+    """Give back what is not begun, hold as little memory as possible, say `Resting`, and wait for `GoOn`."""
+
+
+class GoOn(Message):
+    """Work on: after `Rest`, or when nothing follows in a mini-batch that was run range by range."""
+
+
 class Shutdown(Message):
     """End after the call at hand, with the script's `shutdown()` if `run` says so."""
 
     run: bool
 
 
-ToWorker = Setup | Lend | Single | Again | Drop | Shutdown
+ToWorker = Setup | Lend | Single | Again | Drop | Rest | GoOn | Shutdown
 
 
 # ---- worker to instance ---------------------------------------------------------------------------------------------
@@ -101,6 +123,9 @@ class Failed(Message):
     exception_type: str
     message: str
     traceback: str
+    first_item: int = 0
+    is_range: bool = False
+    """Only items [first_item, first_item + item_count) of it were run, because a `Single` said so."""
 
 
 class UnitFailed(Message):
@@ -124,6 +149,20 @@ class Flushed(Message):
     item_count: int
     failed_item_count: int
     row_count: int
+
+
+class RangeDone(Message):
+    """A range of a mini-batch's items is in a segment, which no word names."""
+
+    lease: int
+    mini_batch: int
+    first_item: int
+    item_count: int
+    segment: int
+
+
+class Resting(Message):
+    """The worker has given back what it can, and waits for `GoOn`."""
 
 
 class HandedBack(Message):
@@ -165,6 +204,8 @@ FromWorker = (
     | Failed
     | UnitFailed
     | Flushed
+    | RangeDone
+    | Resting
     | HandedBack
     | Dry
     | ShuttingDown

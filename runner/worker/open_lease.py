@@ -11,6 +11,12 @@ from runner.worker.messages import Lend
 
 _SERIAL_BITS = 14
 _COUNT_BITS = 18
+_OWN_SERIAL = (1 << _SERIAL_BITS) - 1
+
+
+def own_segment(count: int) -> int:
+    """The number of a segment that the instance itself makes, counted from 1 within a lease."""
+    return (_OWN_SERIAL << _COUNT_BITS) + count
 
 
 def segment_path(spool: str, segment: int) -> str:
@@ -31,7 +37,7 @@ class OpenLease:
         """Told to look again: what is free is to be taken, whatever reading costs."""
         self.is_told_dry = False
         self._seen_retries = 0
-        self._segment_base = (serial % (1 << _SERIAL_BITS)) << _COUNT_BITS
+        self._segment_base = (serial % _OWN_SERIAL) << _COUNT_BITS
         self._segment_count = 0
 
     def next_segment(self) -> int:

@@ -34,6 +34,8 @@ class Spooler:
         self._broken = broken
         self._lease: OpenLease | None = None
         self._lock = threading.Lock()
+        self._is_range = False
+        """What is run now is a range of a mini-batch's items: it completes nothing."""
         self.mini_batch_ns = 0
         """What one mini-batch took lately, 0 while nothing is known."""
 
@@ -63,15 +65,35 @@ class Spooler:
             if self._loop.pending_count:
                 self._write(self._loop.take())
 
+    def begin_range(self) -> None:
+        """Until `end_range`, results are those of a range of one mini-batch's items."""
+        self.flush()
+        with self._lock:
+            self._is_range = True
+
+    def end_range(self, mini_batch: int) -> int:
+        """Write the results of the range; the number of their segment, 0 when there are none."""
+        segment = 0
+        if self._loop.pending_count:
+            self._board.set_phase(self._slot, FLUSH, mini_batch)
+            segment = self._write_segment(self._loop.take())
+        with self._lock:
+            self._is_range = False
+        return segment
+
     def flush_stale(self, max_ns: int) -> None:
         """Before a wait for data: write what is not quite new."""
         if self._loop.pending_count and time.monotonic_ns() > self._loop.due_ns - max_ns + STALE_NS:
             self.flush()
 
+    def _write_segment(self, taken: Taken) -> int:
+        segment = self.lease.next_segment()
+        write_segment(segment_path(self.lease.spool, segment), taken, self._renderer)
+        return segment
+
     def _write(self, taken: Taken) -> None:
         lease, records = self.lease, taken.records
-        segment = lease.next_segment()
-        write_segment(segment_path(lease.spool, segment), taken, self._renderer)
+        segment = self._write_segment(taken)
         lease.ledger.complete(self._slot, records["mini_batch"], segment)
         items, succeeded = int(records["item_count"].sum()), int(records["succeeded"].sum())
         self.mini_batch_ns = int(records["elapsed_ns"].sum()) // len(records) or 1
@@ -102,7 +124,7 @@ class Spooler:
         return slot.phase in (RUN, RETURN) and time.monotonic_ns() - slot.started_ns > LONG_NS
 
     def _relieve(self) -> None:
-        if not self._is_in_long_call():
+        if self._is_range or not self._is_in_long_call():
             return
         if self._loop.hand_back_rest():
             self._control.send(HandedBack(lease=self.lease.id))

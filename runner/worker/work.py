@@ -18,7 +18,7 @@ from runner.dataset.read import UnitReader
 from runner.dataset.render import Renderer
 from runner.dataset.saved_plan import load_plan
 from runner.dataset.slabs import Slab
-from runner.dispatch._ledger import CLAIMED, IDLE, LOAD, Board
+from runner.dispatch._ledger import IDLE, LOAD, Board
 from runner.dispatch._loop import COUNT, DUE, FULL, ROWS, STOPPED, TEXT, Loop
 from runner.entity.parallel import ParallelSpec
 from runner.entity.plan import Plan, Unit
@@ -27,8 +27,22 @@ from runner.worker.blame import describe
 from runner.worker.context import MiniBatchContext
 from runner.worker.control import Control
 from runner.worker.entry import Entry
-from runner.worker.messages import Again, Drop, Dry, Failed, Lend, Setup, Shutdown, Single, UnitFailed
+from runner.worker.messages import (
+    Again,
+    Drop,
+    Dry,
+    Failed,
+    GoOn,
+    Lend,
+    Rest,
+    Resting,
+    Setup,
+    Shutdown,
+    Single,
+    UnitFailed,
+)
 from runner.worker.open_lease import OpenLease
+from runner.worker.singles import Singles
 from runner.worker.spooling import Spooler
 from runner.worker.stream import Stretch, UnitStream, UnreadableUnit
 
@@ -56,8 +70,8 @@ class Work:
         self._control, self._board, self._slot, self._serial = control, board, setup.slot, setup.serial
         self._spec, self._plan_path = spec, setup.plan_path
         self._leases: dict[int, OpenLease] = {}
-        self._singles: deque[Single] = deque()
         self._shutdown: Shutdown | None = None
+        self._is_resting = False
         self._stream: UnitStream | None = None
         self._may_be_fresh = False
         self._plan: Plan | None = None
@@ -75,6 +89,9 @@ class Work:
             max_bytes=FLUSH_BYTES,
             max_ns=FLUSH_NS,
         )
+        self._singles = Singles(
+            control, board, self._slot, self._loop, self._spooler, self._read_one, may_keep=not spec.writable
+        )
         self._spooler.begin(self._loop)
         self._read_ns = 0
         """What reading one mini-batch took lately, 0 while nothing is known."""
@@ -86,11 +103,13 @@ class Work:
         # What was imported and made by init() lives to the end: no collection need look at it between mini-batches.
         gc.freeze()
         while True:
-            self._take_messages(wait=False)
+            self._take_messages(wait=self._singles.awaits_word)
             if self._shutdown is not None:
                 self._close_stream()
                 return self._shutdown
-            if not (self._do_single() or self._do_retries() or self._do_stream() or self._steal()):
+            if self._is_resting:
+                self._rest()
+            elif not (self._singles.run_next(self._leases) or self._do_retries() or self._do_stream() or self._steal()):
                 self._wait()
 
     # ---- messages -----------------------------------------------------------------------------------------------
@@ -100,10 +119,16 @@ class Work:
             wait = False
             if isinstance(message, Lend):
                 self._on_lend(message)
+                wait = message.is_followed
             elif isinstance(message, Again):
                 self._on_again(message)
             elif isinstance(message, Single):
-                self._singles.append(message)
+                self._singles.add(message)
+            elif isinstance(message, Rest):
+                self._is_resting = True
+            elif isinstance(message, GoOn):
+                self._is_resting = False
+                self._singles.forget()
             elif isinstance(message, Drop):
                 self._leases.pop(message.lease, None)
             elif isinstance(message, Shutdown):
@@ -131,6 +156,21 @@ class Work:
             lease.is_urgent = True
             self._may_be_fresh = True
 
+    def _rest(self) -> None:
+        """Hold as little memory as can be while another worker tries what memory did not suffice for."""
+        self._close_stream()
+        self._singles.forget()
+        self._loop.hand_back_claims()
+        self._spooler.flush()
+        self._board.set_phase(self._slot, IDLE)
+        gc.collect()
+        self._control.send(Resting())
+        while self._is_resting and self._shutdown is None:
+            self._take_messages(wait=True)
+        self._may_be_fresh = True
+        for lease in self._leases.values():
+            lease.is_told_dry = False
+
     def _wait(self) -> None:
         self._spooler.flush()
         # Else the last look for something to read would count as reading that takes too long.
@@ -142,23 +182,6 @@ class Work:
         self._take_messages(wait=True)
 
     # ---- what to do next ----------------------------------------------------------------------------------------
-
-    def _do_single(self) -> bool:
-        if not self._singles:
-            return False
-        message = self._singles.popleft()
-        lease, number = self._leases.get(message.lease), message.mini_batch
-        if lease is None:
-            return True
-        word = lease.ledger.word(number)
-        if word.state != CLAIMED or word.slot != self._slot:
-            return True
-        self._spooler.use(lease)
-        stretch = Stretch(lease, self._unit_of(number), number, number + 1)
-        for slab in self._read_now(stretch, wanted=lambda first, end: True):
-            self._loop.call(lease.ledger, slab, number)
-            self._spooler.flush(single=number)
-        return True
 
     def _do_retries(self) -> bool:
         if self._stream is not None and not self._stream.is_between_units:
@@ -263,6 +286,10 @@ class Work:
             yield slab
             at = slab.end_mini_batch
 
+    def _read_one(self, lease: OpenLease, number: int) -> Iterable[Slab]:
+        stretch = Stretch(lease, self._unit_of(number), number, number + 1)
+        return self._read_now(stretch, wanted=lambda first, end: True)
+
     def _drain(self, lease: OpenLease, slab: Slab) -> None:
         self._spooler.use(lease)
         while True:
@@ -271,7 +298,7 @@ class Work:
                 break
             self._spooler.flush()
             self._take_messages(wait=False)
-            if self._shutdown is not None:
+            if self._shutdown is not None or self._is_resting:
                 return
         if end == STOPPED:
             self._leases.pop(lease.id, None)
@@ -291,12 +318,17 @@ class Work:
         if isinstance(error, InputChanged | OutputInvalid):
             raise error
         blame = describe(error)
+        alone = self._singles.at_hand
+        if alone is not None:
+            self._singles.note_failed()
         self._control.send(
             Failed(
                 lease=self._spooler.lease.id,
                 mini_batch=mini_batch,
                 attempt=attempt,
+                first_item=alone.first_item if alone is not None else 0,
                 item_count=item_count,
+                is_range=alone is not None,
                 is_read=isinstance(error, InputUnreadable),
                 exception_type=blame.exception_type,
                 message=blame.message,
