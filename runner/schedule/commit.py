@@ -13,11 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-import msgspec
-
-from runner.entity.lease import Failure, Part, Report, Tally
+from runner.entity.lease import Part, Report, Tally
 from runner.errors import StorageFailed
 from runner.schedule.causes import Causes
+from runner.schedule.failures import encode_failure
 from runner.schedule.journal import Committed, Journal, Record
 
 
@@ -120,28 +119,3 @@ class Committer:
         """Close journal and files."""
         for file in (self._journal, self._failures, self._records):
             file.close()
-
-
-def encode_failure(failure: Failure) -> bytes:
-    """One line of failures.jsonl, under the names that users see."""
-    return msgspec.json.encode(failure_fields(failure)) + b"\n"
-
-
-def failure_fields(failure: Failure) -> dict[str, object]:
-    """The fields of a failure record, in their order."""
-    return {
-        "mini_batch": failure.mini_batch,
-        "unit": failure.unit,
-        "file": failure.file.encode("utf-8", "backslashreplace").decode(),
-        "row": failure.row,
-        "key": failure.key,
-        "item_count": failure.item_count,
-        "class": str(failure.cls),
-        "exception_type": failure.exception_type,
-        "message": failure.message.encode("utf-8", "backslashreplace").decode(),
-        "traceback": failure.traceback.encode("utf-8", "backslashreplace").decode(),
-        "attempts": failure.attempts,
-        "instance": failure.instance,
-        "worker": failure.worker,
-        "time": failure.time,
-    }

@@ -2,6 +2,8 @@
 
 One record is one line: the CRC-32 of its JSON as eight hex digits, a space, the JSON, a line feed.
 The first record is `Begun`; each incarnation of the driver appends `Opened`; each committed lease is one `Committed`.
+A run that tries again what earlier ones have set aside appends `Reopened`, and a `Mended` for each lease of that kind:
+it stands beside the `Committed` of those mini-batches, which is never changed, and supersedes their failures.
 What a record names (part, failures, records) is on disk before the record is.
 
 A crash can tear the last line: it has no line feed then and is cut off.
@@ -11,14 +13,16 @@ A complete line that does not match its checksum is damage, and nothing after it
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 from zlib import crc32
 
 import msgspec
 
+from runner.dataset.storage import sync_folder
 from runner.entity.lease import Part, Tally
 from runner.entity.status import FailureClass
 from runner.errors import JournalDamaged, StorageFailed
@@ -34,13 +38,15 @@ class Begun(msgspec.Struct, frozen=True, tag="begun", tag_field="kind"):
     fingerprint: str
 
 
-class Opened(msgspec.Struct, frozen=True, tag="opened", tag_field="kind"):
+class Opened(msgspec.Struct, frozen=True, omit_defaults=True, tag="opened", tag_field="kind"):
     """A driver took over; its reports carry this epoch."""
 
     epoch: int
     time: float
     host: str
     pid: int
+    ends: int = 0
+    """How often the job had ended as Failed or Canceled by then: an end after this one reopens what was set aside."""
 
 
 class Schema(msgspec.Struct, frozen=True, tag="schema", tag_field="kind"):
@@ -84,9 +90,70 @@ class Committed(msgspec.Struct, frozen=True, omit_defaults=True, tag="committed"
         )
 
 
-Record = Begun | Opened | Schema | Committed
-_decoder = msgspec.json.Decoder(Record)
+class Reopened(msgspec.Struct, frozen=True, omit_defaults=True, tag="reopened", tag_field="kind"):
+    """What is open among the first `failures_end` bytes of the failures is tried again from here on.
+
+    A resume of a job that had ended does that, and a redrive, which brings code of its own and has a number.
+    """
+
+    epoch: int
+    failures_end: int
+    code: str = ""
+    number: int = 0
+
+
+class MendedItems(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Items that now succeeded, how much of the part is theirs, and where in the output before they belong."""
+
+    mini_batch: int
+    first_item: int
+    item_count: int
+    rows: int
+    size: int
+    at_row: int
+    at_byte: int
+
+
+class Mended(msgspec.Struct, frozen=True, omit_defaults=True, tag="mended", tag_field="kind"):
+    """A lease of items that had been set aside is done. It supersedes every failure that its items overlap.
+
+    Its items are `mends` and those of the failures that stand in front of `failures_end`. Counts are differences, to be
+    added to those of all records before.
+    """
+
+    epoch: int
+    first: int
+    end: int
+    lending: int = 0
+    instance: int = 0
+    part: str = ""
+    size: int = 0
+    sha256: str = ""
+    rows: int = 0
+    schema: int = -1
+    schema_mini_batch: int = -1
+    frame_columns: tuple[str, ...] | None = None
+    mends: tuple[MendedItems, ...] = ()
+    failed_items: int = 0
+    failed: dict[str, int] = {}
+    failures_end: int = 0
+    records_end: int = 0
+
+    @property
+    def tally(self) -> Tally:
+        """What it changes in the counts."""
+        return Tally(
+            failed_mini_batch_count=sum(self.failed.values()),
+            failed_item_count=self.failed_items,
+            row_count=self.rows,
+            failed_by_class={FailureClass(k): n for k, n in self.failed.items()},
+        )
+
+
+Record = Begun | Opened | Schema | Committed | Reopened | Mended
+_decoder: msgspec.json.Decoder[Record] = msgspec.json.Decoder(Record)
 _encoder = msgspec.json.Encoder()
+_CHECKSUM = re.compile(rb"[0-9a-f]{8} ")
 
 
 def encode(record: Record) -> bytes:
@@ -104,33 +171,48 @@ class Replay:
     torn_bytes: int = 0
 
 
-def decode(lines: Iterable[bytes]) -> Iterator[tuple[Record, int]]:
-    """Records with the offset of each line's end; a torn last line is left out. Raises JournalDamaged."""
+def decode(lines: Iterable[bytes], decoder: msgspec.json.Decoder[Any] = _decoder) -> Iterator[tuple[Any, int]]:
+    """Records with the offset of each line's end; a torn last line is left out. Raises JournalDamaged.
+
+    `decoder` may be for less than a whole record, where not all of it is needed.
+    """
     offset = 0
+    one = decoder.decode
     for line in lines:
-        if not line.endswith(b"\n"):
-            return
-        yield _decode_line(line, offset), offset + len(line)
+        body = line[9:-1]
+        try:
+            # Everything that can be wrong with a line is looked into only once something is.
+            if line[:9] != b"%08x " % crc32(body) or line[-1] != 10:
+                raise ValueError
+            record = one(body)
+        except (ValueError, msgspec.DecodeError):
+            if not line.endswith(b"\n"):
+                return
+            raise _damage(line, offset) from None
+        if offset == 0 and not line.startswith(b'{"kind":"begun"', 9):
+            raise JournalDamaged(0, "the first record does not say which job it belongs to")
         offset += len(line)
+        yield record, offset
 
 
-def _decode_line(line: bytes, offset: int) -> Record:
+def _damage(line: bytes, offset: int) -> JournalDamaged:
     body = line[9:-1]
+    if not _CHECKSUM.match(line):
+        return JournalDamaged(offset, "the record does not begin with a checksum")
+    if line[:9] != b"%08x " % crc32(body):
+        return JournalDamaged(offset, "the checksum does not match the record")
     try:
-        said = int(line[:8], 16)
-    except ValueError:
-        raise JournalDamaged(offset, "the record does not begin with a checksum") from None
-    if line[8:9] != b" " or said != crc32(body):
-        raise JournalDamaged(offset, "the checksum does not match the record")
-    try:
-        record: Record = _decoder.decode(body)
-        return record
+        _decoder.decode(body)
     except msgspec.DecodeError as error:
-        raise JournalDamaged(offset, f"the record is of no known form ({error})") from None
+        return JournalDamaged(offset, f"the record is of no known form ({error})")
+    return JournalDamaged(offset, "the record cannot be read")
 
 
 def replay(path: Path) -> Replay:
-    """Read a journal; one that is absent is empty. Raises JournalDamaged."""
+    """Read a journal with all its records; one that is absent is empty. Raises JournalDamaged.
+
+    For journals of any length there is `runner.schedule.book.read_book`, which keeps only what a driver needs.
+    """
     result = Replay()
     try:
         with open(path, "rb") as file:
@@ -140,37 +222,49 @@ def replay(path: Path) -> Replay:
             result.torn_bytes = os.fstat(file.fileno()).st_size - result.length
     except FileNotFoundError:
         pass
-    if result.records and not isinstance(result.records[0], Begun):
-        raise JournalDamaged(0, "the first record does not say which job it belongs to")
     return result
 
 
 class Journal:
     """The journal of one job, open for appending by the driver that holds the job's lock.
 
-    A failed write or fsync must end the driver: what is on disk is not known any more.
+    A failed write or fsync must end the driver: what is on disk is not known any more. So nothing is appended after it.
     """
 
     def __init__(self, path: Path, length: int) -> None:
         self._path = path
         self._schemas: dict[str, int] = {}
+        self._is_broken = False
+        self.length = length
+        """Where the next record begins."""
         try:
+            is_new = not path.exists()
             self._file: BinaryIO = open(path, "ab", buffering=0)  # noqa: SIM115 - closed by close()
             self._file.truncate(length)
             self._file.seek(length)
+            if is_new:
+                sync_folder(path.parent)
         except OSError as error:
             raise StorageFailed(str(path), error.strerror or str(error)) from None
 
-    def append(self, records: Iterable[Record]) -> None:
-        """Write records and make them durable by one fsync."""
-        data = b"".join(map(encode, records))
+    def append(self, records: Iterable[Record]) -> list[int]:
+        """Write records and make them durable by one fsync; returns where each begins."""
+        if self._is_broken:
+            raise StorageFailed(str(self._path), "a record could not be made durable; resume the job")
+        lines = list(map(encode, records))
         try:
-            view = memoryview(data)
+            view = memoryview(b"".join(lines))
             while view:
                 view = view[self._file.write(view) :]
             os.fdatasync(self._file.fileno())
         except OSError as error:
+            self._is_broken = True
             raise StorageFailed(str(self._path), error.strerror or str(error)) from None
+        starts = []
+        for line in lines:
+            starts.append(self.length)
+            self.length += len(line)
+        return starts
 
     def know_schema(self, record: Schema) -> None:
         """Remember a schema that a replay has met."""
@@ -190,7 +284,7 @@ class Journal:
         self._file.close()
 
 
-def part_of(record: Committed, schemas: dict[int, str]) -> Part | None:
+def part_of(record: Committed | Mended, schemas: dict[int, str]) -> Part | None:
     """The part that a record names, None for a lease without output."""
     if not record.part:
         return None
