@@ -6,7 +6,6 @@ Users' scripts read these names; each line is `time|LEVEL|pid|text`.
 from __future__ import annotations
 
 import logging
-import mmap
 import os
 import time
 from collections.abc import Iterator
@@ -93,8 +92,9 @@ class JobLogs:
         target = self._folder / "sys" / "job_report" / "processed_mini-batches.csv"
         if not folder.records.exists() or folder.records.stat().st_size == 0:
             return
-        with open(folder.records, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as records:
-            write_report(target, np.frombuffer(records, dtype=RECORD), _blames(folder.failures))
+        # Not closed by hand: while an error is on its way (a full disk), its traceback still holds the array.
+        records = np.asarray(np.memmap(folder.records, dtype=RECORD, mode="r"))
+        write_report(target, records, _blames(folder.failures))
 
     def _overview(self, text: str) -> None:
         now = time.gmtime()
