@@ -5,7 +5,7 @@ from importlib import import_module
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Client": "runner.compose",
+    "Client": "runner.compose.client",
     "Input": "runner.spec.pieces",
     "Job": "runner.spec.jobs",
     "JobResourceConfiguration": "runner.spec.pieces",

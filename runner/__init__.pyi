@@ -1,4 +1,4 @@
-from runner.compose import Client as Client
+from runner.compose.client import Client as Client
 from runner.entity.status import JobStatus as JobStatus
 from runner.errors import RunnerError as RunnerError
 from runner.errors import ValidationError as ValidationError

@@ -28,6 +28,6 @@ def output_option(*formats: str) -> Callable[[F], F]:
 
 def connect(server: str | None) -> Client:
     """The jobs of this home, or those behind a service."""
-    from runner.compose import Client
+    from runner.compose.client import Client
 
     return Client(server)

@@ -15,7 +15,7 @@ from runner.cli.render import say
 )
 def serve(listen: str) -> None:
     """Serve the jobs of RUNNER_HOME on this machine until it is interrupted."""
-    from runner.compose import serve as run
+    from runner.compose.client import serve as run
 
     def ready(address: str, token_file: Path) -> None:
         click.echo(f"serving on {address}")

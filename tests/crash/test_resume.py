@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from cli_kit import Bench, Going, until
 
-from runner.compose import launch_driver
+from runner.compose.launch import launch_driver
 from runner.entity.status import JobStatus
 from runner.errors import JobStatusConflict
 from runner.schedule.journal import Committed, replay
