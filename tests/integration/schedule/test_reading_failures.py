@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.entity.failure import FAILURE_COLUMNS
+from runner.entity.failures import FailureRow
 from runner.entity.lease import Failure
 from runner.entity.status import FailureClass
 from runner.errors import JournalDamaged
@@ -77,24 +77,21 @@ def test_failures_come_by_mini_batch_and_first_item_whatever_the_order_of_commit
     writer.commit(5, 10, failure(7, 4, 1), failure(7, 0, 2), failure(5))
     writer.commit(0, 5, failure(3))
     assert writer.places() == [(3, 0, 10), (5, 0, 10), (7, 0, 2), (7, 4, 1)]
-    row = next(read_failures(writer.folder))
-    assert row.is_open and row.as_dict() == {
-        "mini_batch": 3,
-        "unit": 0,
-        "file": "/data/lamps",
-        "row": 30,
-        "key": None,
-        "item_count": 10,
-        "class": "user_error",
-        "exception_type": "ValueError",
-        "message": "no oil",
-        "traceback": "Traceback ...",
-        "attempts": 3,
-        "instance": "node-000",
-        "worker": "process001",
-        "time": 12.5,
-    }
-    assert tuple(row.as_dict()) == FAILURE_COLUMNS
+    assert next(read_failures(writer.folder)) == FailureRow(
+        mini_batch=3,
+        unit=0,
+        file="/data/lamps",
+        row=30,
+        item_count=10,
+        cls=FailureClass.USER_ERROR,
+        exception_type="ValueError",
+        message="no oil",
+        traceback="Traceback ...",
+        attempts=3,
+        instance="node-000",
+        worker="process001",
+        time=12.5,
+    )
 
 
 def test_what_no_record_counts_does_not_count(writer: Writer) -> None:
