@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from runner.entity.failures import FailureRow
+from runner.entity.failure import FailureRow
 from runner.entity.lease import Failure
 from runner.entity.status import FailureClass
 from runner.schedule.journal import MendedItems, decode

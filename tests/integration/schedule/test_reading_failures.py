@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.entity.failures import FailureRow
+from runner.entity.failure import FailureRow
 from runner.entity.lease import Failure
 from runner.entity.status import FailureClass
 from runner.errors import JournalDamaged
