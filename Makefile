@@ -7,7 +7,7 @@ COMPILED := runner.dispatch._ledger runner.dispatch._loop
 PROTOC = build/protos/bin/python -m grpc_tools.protoc -I protos -I $$(echo build/protos/lib/python*/site-packages)
 STUBS = $(PROTOC) --python_out=$(1) --pyi_out=$(1) --grpc_python_out=$(1) $$(find protos -name '*.proto')
 MAKEFLAGS += --no-print-directory
-.PHONY: help demo build lint type test bench protos protos-check native-debug check clean
+.PHONY: help demo build lint type test crash-points chaos bench protos protos-check native-debug check clean
 
 help: ## show this list
 	@sed -nE 's/^([a-z-]+):[^#]*## /\1\t/p' $(MAKEFILE_LIST)
@@ -25,6 +25,12 @@ type: .venv/.dev ## mypy, and the stubs against the compiled modules
 
 test: .venv/.dev ## every test
 	$(BIN)/python -m pytest
+
+crash-points: .venv/.dev ## kill or fail driver and instance at every file-system operation (an hour)
+	$(BIN)/python -m pytest -m soak tests/crash
+
+chaos: .venv/.dev ## a job of minutes on Ray whose processes are all killed at random; SEED=n repeats one
+	$(BIN)/python -m pytest -m soak -s tests/chaos
 
 native-debug: .venv/.dev ## the native tests on a build with bounds and overflow checks, in build/debug
 	rm -rf build/debug/tests && mkdir -p build/debug && tar -c --exclude='*.so' --exclude=__pycache__ $(SOURCES) README.md LICENSE runner tests | tar -x -C build/debug
