@@ -25,7 +25,7 @@ class JobStatus(StrEnum):
 
     @property
     def is_terminal(self) -> bool:
-        """Nothing moves any more within this run; only a resume begins a new one."""
+        """Nothing moves any more within this run; only a resume or a redrive begins a new one."""
         return self in TERMINAL
 
 
@@ -43,11 +43,12 @@ TRANSITIONS: dict[JobStatus, frozenset[JobStatus]] = {
     S.FINALIZING: frozenset({S.COMPLETED, S.FAILED, S.NOT_RESPONDING}),
     S.CANCEL_REQUESTED: frozenset({S.CANCELED, S.COMPLETED, S.FAILED, S.NOT_RESPONDING}),
     S.NOT_RESPONDING: frozenset({*_LIVE, S.FAILED, S.CANCELED}),
-    S.COMPLETED: frozenset(),
+    S.COMPLETED: frozenset({S.STARTING}),
     S.FAILED: frozenset({S.STARTING}),
     S.CANCELED: frozenset({S.STARTING}),
 }
-"""From each status to those it may move to. Failed and Canceled to Starting is a resume: a new run of the same job."""
+"""From each status to those it may move to. A terminal one to Starting is a new run of the same job: a resume, or for
+Completed a redrive of what it set aside."""
 
 
 def check_move(name: str, old: JobStatus, new: JobStatus) -> None:

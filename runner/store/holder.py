@@ -33,6 +33,14 @@ class Holder:
         """Whether `pid` can mean that process to this one."""
         return self.ids == _ids()
 
+    @property
+    def is_stopped(self) -> bool:
+        """Whether this process is here and stopped by a signal, so that it hears nothing until it is continued."""
+        try:
+            return self.is_here and _start_ticks(self.pid) == self.start_ticks and _stat(self.pid)[0] == b"T"
+        except (ProcessLookupError, FileNotFoundError):
+            return False
+
     def kill(self) -> None:
         """Kill this process; nothing happens when it has ended, also if its id is another's by now."""
         try:
@@ -64,8 +72,12 @@ def read_holder(path: Path) -> Holder | None:
 
 
 def _start_ticks(pid: int) -> int:
+    return int(_stat(pid)[_STARTTIME])
+
+
+def _stat(pid: int) -> list[bytes]:
     stat = Path(f"/proc/{pid}/stat").read_bytes()
-    return int(stat[stat.rindex(b")") + 2 :].split()[_STARTTIME])
+    return stat[stat.rindex(b")") + 2 :].split()
 
 
 def _ids() -> str:

@@ -73,6 +73,15 @@ class JobFolder:
         """The snapshot of the code folder."""
         return self.root / "code"
 
+    def code_of(self, run_number: int) -> Path:
+        """The snapshot of the code that a redrive was given."""
+        return self.root / f"code.{run_number}"
+
+    @property
+    def redrive(self) -> Path:
+        """What a redrive is to do, JSON; there until it has ended well."""
+        return self.root / "redrive.json"
+
     @property
     def logs(self) -> Path:
         return self.root / "logs"

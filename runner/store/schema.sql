@@ -39,6 +39,9 @@ CREATE TABLE job (
 CREATE INDEX job_beating ON job (heartbeat_time)
     WHERE status NOT IN ('NotStarted', 'Completed', 'Failed', 'Canceled', 'NotResponding');
 
+-- What a service looks at every few seconds.
+CREATE INDEX job_unended ON job (id) WHERE status NOT IN ('Completed', 'Failed', 'Canceled');
+
 CREATE TABLE event (
     id INTEGER PRIMARY KEY,
     job_id INTEGER NOT NULL REFERENCES job (id) ON DELETE CASCADE,
@@ -52,6 +55,13 @@ CREATE TABLE event (
 ) STRICT;
 
 CREATE INDEX event_by_job ON event (job_id, id);
+
+-- How often a service has resumed a job by itself since it last got on, so that a job that kills its driver is let go.
+CREATE TABLE orphan (
+    job_id INTEGER PRIMARY KEY REFERENCES job (id) ON DELETE CASCADE,
+    resume_count INTEGER NOT NULL,
+    commit_count INTEGER NOT NULL
+) STRICT;
 
 -- One row: the number of the last visible change to any job.
 CREATE TABLE clock (

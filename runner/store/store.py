@@ -26,7 +26,7 @@ _S = JobStatus
 BEATING = frozenset(set(JobStatus) - TERMINAL - {_S.NOT_STARTED, _S.NOT_RESPONDING})
 """Statuses in which a driver is expected to beat."""
 _CANCELABLE = frozenset(old for old, new in TRANSITIONS.items() if _S.CANCEL_REQUESTED in new) - {_S.NOT_RESPONDING}
-_BEGINS_ANEW = frozenset({_S.FAILED, _S.CANCELED, _S.NOT_RESPONDING})
+_BEGINS_ANEW = TERMINAL | {_S.NOT_RESPONDING}
 _OVER_SILENCE = frozenset({_S.STARTING, _S.FAILED, _S.CANCELED})
 """Where a job that does not respond may be taken by somebody else than its driver."""
 
@@ -36,6 +36,13 @@ class Listed(NamedTuple):
 
     jobs: tuple[JobState, ...]
     next_key: int | None
+
+
+class Orphan(NamedTuple):
+    """How often a service resumed a job by itself since it last got on, and how much it had committed by then."""
+
+    resume_count: int = 0
+    commit_count: int = 0
 
 
 class Store:
@@ -155,11 +162,12 @@ class Store:
             self._set_status(row, status, message, changes, now)
             return self._job(self._find(name))
 
-    def begin_run(self, name: str, message: str = "") -> JobState:
+    def begin_run(self, name: str, message: str = "", *, orphan: Orphan | None = None) -> JobState:
         """Begin a new run of a job that has no driver any more, which the caller knows because it holds its lock.
 
         A job that was in progress is NotResponding first, in the same transaction. The counters stay until the next
-        driver has read the journal. IllegalTransition for a job that is Completed or never had a driver.
+        driver has read the journal. IllegalTransition for a job that never had a driver. `orphan` is what a service
+        counts that does this by itself; anybody else makes it begin anew.
         """
         with self._database.writing():
             row = self._find(name)
@@ -171,7 +179,32 @@ class Store:
             now = self._clock()
             changes = _anew(row) | {"message": message, "heartbeat_time": now}
             self._set_status(row, _S.STARTING, message, changes, now)
+            self._count(row["id"], orphan)
             return self._job(self._find(name))
+
+    def unended(self) -> tuple[JobState, ...]:
+        """Every job that has not ended, oldest first."""
+        self._record_all_silence()
+        ended = "('Completed', 'Failed', 'Canceled')"  # as the index job_unended says it
+        rows = self._database.rows(f"SELECT {COLUMNS} FROM job WHERE status NOT IN {ended} ORDER BY id")
+        return tuple(map(self._job, rows))
+
+    def orphan(self, name: str) -> Orphan:
+        """How often a service has resumed the job by itself since it last got on."""
+        sql = "SELECT resume_count, commit_count FROM orphan WHERE job_id = ?"
+        row = self._database.row(sql, (self._find(name)["id"],))
+        return Orphan() if row is None else Orphan(*row)
+
+    def let_go(self, name: str, message: str, orphan: Orphan) -> None:
+        """Leave a job that has lost its driver NotResponding, with an event that says why, unless it has ended."""
+        with self._database.writing():
+            row = self._find(name)
+            if JobStatus(row["status"]) in BEATING:
+                self._set_status(row, _S.NOT_RESPONDING, message, {"message": message})
+            elif JobStatus(row["status"]) is _S.NOT_RESPONDING:
+                self._update(row["id"], {"message": message, "revision": self._tick()})
+                self._note(row["id"], row["run_number"], _S.NOT_RESPONDING, message)
+            self._count(row["id"], orphan)
 
     def beat(
         self,
@@ -222,6 +255,13 @@ class Store:
         """Whether a cancel was asked for and not answered yet, also while the driver is silent."""
         row = self._find(name)
         return str(_S.CANCEL_REQUESTED) in (row["status"], row["silent_status"])
+
+    def cancel_time(self, name: str) -> float | None:
+        """When a cancel of this run was asked for last; None when it was not."""
+        sql = "SELECT max(time) FROM event WHERE job_id = ? AND run_number = ? AND status = 'CancelRequested'"
+        row = self._find(name)
+        found = self._database.row(sql, (row["id"], row["run_number"]))
+        return None if found is None else found[0]
 
     def delete(self, name: str) -> None:
         """Forget a job that has ended, and its events; JobStatusConflict while it has not."""
@@ -323,6 +363,11 @@ class Store:
     def _note(self, key: int, run_number: object, status: JobStatus, message: str, now: float | None = None) -> None:
         sql = "INSERT INTO event (job_id, run_number, time, status, message) VALUES (?, ?, ?, ?, ?)"
         self._database.run(sql, (key, run_number, self._clock() if now is None else now, str(status), message))
+
+    def _count(self, key: int, orphan: Orphan | None) -> None:
+        self._database.run("DELETE FROM orphan WHERE job_id = ?", (key,))
+        if orphan is not None:
+            self._database.run("INSERT INTO orphan VALUES (?, ?, ?)", (key, *orphan))
 
     def _tick(self) -> int:
         self._database.run("UPDATE clock SET revision = revision + 1")

@@ -14,7 +14,7 @@ from runner.entity.job import JobError, JobState, OutputState, Progress
 from runner.entity.status import TERMINAL, TRANSITIONS, JobStatus
 from runner.errors import IllegalTransition, JobExists, JobNotFound, JobStatusConflict, StorageFailed, StoreBusy
 from runner.store.home import Home
-from runner.store.store import Store
+from runner.store.store import Orphan, Store
 
 S = JobStatus
 TO_RUNNING = (S.STARTING, S.PREPARING, S.QUEUED, S.RUNNING)
@@ -286,7 +286,7 @@ import sys
 from runner.entity.job import JobState
 from runner.entity.status import JobStatus
 from runner.store.home import Home
-from runner.store.store import Store
+from runner.store.store import Orphan, Store
 
 store = Store(Home(sys.argv[1]))
 for number in range(20):
@@ -328,7 +328,7 @@ def test_a_file_that_is_no_store_is_told_with_its_path(tmp_path: Path) -> None:
         Store(home)
 
 
-@pytest.mark.parametrize("status", [S.FAILED, S.CANCELED])
+@pytest.mark.parametrize("status", [S.COMPLETED, S.FAILED, S.CANCELED])
 def test_a_job_that_ended_begins_a_new_run_and_keeps_its_counters(store: Store, status: JobStatus) -> None:
     add(store, "sift", *ROUTES[status])
     before = store.get("sift")
@@ -348,9 +348,51 @@ def test_a_job_in_progress_is_not_responding_before_it_begins_a_new_run(store: S
     assert store.move("sift", S.PREPARING).status == S.PREPARING, "what was silent before is forgotten"
 
 
-@pytest.mark.parametrize("status", [S.NOT_STARTED, S.COMPLETED])
-def test_a_job_that_needs_no_new_run_begins_none(store: Store, status: JobStatus) -> None:
-    before = add(store, "sift", *ROUTES[status])
+def test_a_job_that_never_had_a_driver_begins_no_new_run(store: Store) -> None:
+    before = add(store, "sift", *ROUTES[S.NOT_STARTED])
     with pytest.raises(IllegalTransition):
         store.begin_run("sift")
     assert store.get("sift") == before
+
+
+ROUTES_TO_SILENCE = (*TO_RUNNING, S.NOT_RESPONDING)
+
+
+def test_jobs_that_have_not_ended_are_told_oldest_first(store: Store) -> None:
+    for status, route in ROUTES.items():
+        add(store, str(status), *route)
+    assert [job.status for job in store.unended()] == [status for status in ROUTES if not status.is_terminal]
+
+
+def test_what_a_service_counts_lasts_until_somebody_else_begins_a_run(store: Store) -> None:
+    add(store, "sift", *ROUTES[S.RUNNING])
+    assert store.orphan("sift") == Orphan(0, 0)
+    store.begin_run("sift", orphan=Orphan(1, 7))
+    assert store.orphan("sift") == Orphan(1, 7)
+    store.move("sift", S.PREPARING)
+    store.begin_run("sift", orphan=Orphan(2, 7))
+    assert store.orphan("sift") == Orphan(2, 7)
+    store.begin_run("sift")
+    assert store.orphan("sift") == Orphan(0, 0)
+
+
+@pytest.mark.parametrize("status", [S.RUNNING, S.NOT_RESPONDING])
+def test_a_job_that_is_let_go_stays_not_responding_and_says_why(store: Store, status: JobStatus) -> None:
+    add(store, "sift", *(ROUTES_TO_SILENCE if status is S.NOT_RESPONDING else ROUTES[status]))
+    revision = store.get("sift").revision
+    store.let_go("sift", "three times in vain", Orphan(4, 0))
+    job = store.get("sift")
+    assert (job.status, job.message) == (S.NOT_RESPONDING, "three times in vain")
+    assert job.revision > revision
+    assert (store.events("sift")[-1].status, store.events("sift")[-1].message) == (job.status, job.message)
+    assert store.orphan("sift") == Orphan(4, 0)
+
+
+def test_the_last_cancel_of_this_run_is_known(store: Store, clock: Clock) -> None:
+    add(store, "sift", *ROUTES[S.RUNNING])
+    assert store.cancel_time("sift") is None
+    store.request_cancel("sift")
+    assert store.cancel_time("sift") == clock.now
+    store.move("sift", S.CANCELED)
+    store.begin_run("sift")
+    assert store.cancel_time("sift") is None
