@@ -9,16 +9,23 @@ import msgspec
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from runner.api.status import job_error_from_wire, job_error_to_wire
-from runner.api.v1 import event_pb2, job_pb2
+from runner.api.v1 import event_pb2, failure_pb2, job_pb2
+from runner.entity.failure import FailureRow
 from runner.entity.job import Event, JobState, OutputState, Progress
 from runner.entity.page import LogFile
-from runner.entity.status import JobStatus
+from runner.entity.status import FailureClass, JobStatus
 from runner.errors import ArgumentInvalid
 
 _NUMBERS: dict[JobStatus, job_pb2.JobStatus] = {
     status: cast("job_pb2.JobStatus", job_pb2.JobStatus.Value(f"JOB_STATUS_{status.name}")) for status in JobStatus
 }
 _STATUSES: dict[int, JobStatus] = {number: status for status, number in _NUMBERS.items()}
+
+_CLASS_NUMBERS: dict[FailureClass, failure_pb2.FailureClass] = {
+    cls: cast("failure_pb2.FailureClass", failure_pb2.FailureClass.Value(f"FAILURE_CLASS_{cls.name}"))
+    for cls in FailureClass
+}
+_CLASSES: dict[int, FailureClass] = {number: cls for cls, number in _CLASS_NUMBERS.items()}
 
 
 def job_to_wire(job: JobState) -> job_pb2.Job:
@@ -150,6 +157,64 @@ def log_to_wire(job: str, log: LogFile) -> job_pb2.LogFile:
 def log_from_wire(message: job_pb2.LogFile) -> LogFile:
     """A message as a log file."""
     return LogFile(path=parse_name(message.name, "logs")[1], size_bytes=message.size_bytes)
+
+
+def failure_to_wire(row: FailureRow) -> failure_pb2.Failure:
+    """A failure as a message."""
+    return failure_pb2.Failure(
+        mini_batch=row.mini_batch,
+        first_item=row.first_item,
+        item_count=row.item_count,
+        unit=row.unit,
+        file=row.file,
+        row=row.row,
+        key=row.key,
+        failure_class=class_to_wire(row.cls),
+        exception_type=row.exception_type,
+        message=row.message,
+        traceback=row.traceback,
+        attempt_count=row.attempts,
+        instance=row.instance,
+        worker=row.worker,
+        create_time=time_to_wire(row.time),
+        is_open=row.is_open,
+    )
+
+
+def failure_from_wire(message: failure_pb2.Failure) -> FailureRow:
+    """A message as a failure; a class that a newer service has added is none that the script is to blame for."""
+    return FailureRow(
+        mini_batch=message.mini_batch,
+        first_item=message.first_item,
+        item_count=message.item_count,
+        unit=message.unit,
+        file=message.file,
+        row=message.row if message.HasField("row") else None,
+        key=message.key if message.HasField("key") else None,
+        cls=_CLASSES.get(message.failure_class, FailureClass.INFRASTRUCTURE),
+        exception_type=message.exception_type,
+        message=message.message,
+        traceback=message.traceback,
+        attempts=message.attempt_count,
+        instance=message.instance,
+        worker=message.worker,
+        time=time_from_wire(message.create_time),
+        is_open=message.is_open,
+    )
+
+
+def class_to_wire(cls: FailureClass) -> failure_pb2.FailureClass:
+    """The number of a class of failures."""
+    return _CLASS_NUMBERS[cls]
+
+
+def classes_from_request(numbers: Iterable[int]) -> tuple[FailureClass, ...]:
+    """The classes a caller asks for; ArgumentInvalid for one that does not exist."""
+    wanted = tuple(numbers)
+    for number in wanted:
+        if number not in _CLASSES:
+            raise ArgumentInvalid("failure_classes", f"{number} is no class; write values of FailureClass above 0")
+    return tuple(_CLASSES[number] for number in wanted)
 
 
 def status_to_wire(status: JobStatus) -> job_pb2.JobStatus:

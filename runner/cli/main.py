@@ -1,7 +1,7 @@
 """The door: `runner VERB ...`, one message for every error, documented exit codes.
 
-Exit codes: 0 completed, 1 the job failed, 2 the job or the command line is invalid, 3 cluster, server or driver cannot
-be reached, 130 cancelled.
+Exit codes: 0 completed, 1 the job failed or a redrive left something open, 2 the job or the command line is invalid,
+3 cluster, server or driver cannot be reached, 130 cancelled.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ VERBS = {
     "logs": ("runner.cli.reading", "logs"),
     "cancel": ("runner.cli.submit", "cancel"),
     "resume": ("runner.cli.submit", "resume"),
+    "failures": ("runner.cli.failing", "failures"),
+    "redrive": ("runner.cli.failing", "redrive"),
     "download": ("runner.cli.reading", "download"),
     "delete": ("runner.cli.submit", "delete"),
     "serve": ("runner.cli.serve", "serve"),
@@ -40,6 +42,8 @@ SHORT = {
     "logs": "Print what the entry script printed, or one log file.",
     "cancel": "Ask a job to end.",
     "resume": "Go on with a job that failed, was cancelled or lost its driver.",
+    "failures": "List what a job has set aside.",
+    "redrive": "Try again what a completed job has set aside, with corrected code.",
     "download": "Copy the outputs of a job into a folder.",
     "delete": "Forget a job that has ended, with its folder.",
     "serve": "Serve the jobs of this home over gRPC.",

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Protocol
 
 from runner.entity.job import Event, JobState, OutputState
-from runner.entity.page import Chunk, JobPage, LogFile, Sighting
-from runner.entity.status import JobStatus
+from runner.entity.page import Chunk, FailuresPage, JobPage, LogFile, Sighting
+from runner.entity.status import FailureClass, JobStatus
 
 
 class Backend(Protocol):
@@ -35,6 +35,20 @@ class Backend(Protocol):
 
     def resume(self, name: str) -> JobState:
         """Begin a new run of a job that failed, was cancelled or lost its driver."""
+
+    def redrive(self, name: str, code: str = "") -> JobState:
+        """Begin a new run of a completed job that tries only its open failures again, with the code of a folder."""
+
+    def failures(
+        self,
+        name: str,
+        *,
+        page_size: int = 0,
+        page_token: str = "",
+        classes: Iterable[FailureClass] = (),
+        include_history: bool = False,
+    ) -> FailuresPage:
+        """One page of what the job has set aside, by mini-batch and item."""
 
     def delete(self, name: str) -> None:
         """Forget a job that has ended."""

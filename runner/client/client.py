@@ -15,9 +15,10 @@ from runner.client.download import download
 from runner.client.job import job_of
 from runner.client.poller import CancelPoller
 from runner.client.stream import stream
+from runner.entity.failure import FailureRow
 from runner.entity.job import Event, JobState
 from runner.entity.page import LogFile
-from runner.entity.status import JobStatus
+from runner.entity.status import FailureClass, JobStatus
 from runner.errors import ArgumentInvalid, JobNotFound, Problem, SpecInvalid
 from runner.spec.findings import Findings, dotted
 from runner.spec.jobs import Job, ParallelJob
@@ -26,6 +27,7 @@ from runner.spec.validate import validate
 from runner.store.home import Home
 
 POLL_S = 0.2
+PAGE = 1000
 
 
 class Client:
@@ -143,13 +145,58 @@ class JobOperations:
     def resume(self, name: str) -> ParallelJob:
         """Go on with a job that failed, was cancelled or lost its driver, and return at once.
 
-        It begins a new run of the same job: what it has committed is kept and does not run again. A driver that is
-        silent but still holds the job is killed.
+        It begins a new run of the same job: what it has committed is kept and does not run again. What it has set
+        aside is tried again if it failed or was cancelled. A driver that is silent but still holds the job is killed.
 
         Raises:
-            JobStatusConflict: it is Completed, its driver lives or is just starting, or it set mini-batches aside.
+            JobStatusConflict: it is Completed, or its driver lives or is just starting.
         """
         return self._whole(self._backend.resume(name))
+
+    def redrive(self, name: str, code: str | os.PathLike[str] | None = None) -> ParallelJob:
+        """Try what a completed job has set aside again, and nothing else, and return at once.
+
+        It begins a new run of the same job; what succeeds is merged into its outputs at its place. A redrive that
+        failed, was cancelled or lost its driver is gone on with.
+
+        Args:
+            code: a folder with the corrected script, which is copied; by default the code of the run before.
+
+        Raises:
+            JobStatusConflict: nothing is open, the job is not Completed, or its driver lives.
+            ValidationException: the folder or its script is not valid.
+        """
+        return self._whole(self._backend.redrive(name, "" if code is None else os.path.abspath(code)))
+
+    def failures(
+        self,
+        name: str,
+        *,
+        classes: Iterable[FailureClass | str] = (),
+        include_history: bool = False,
+    ) -> Iterator[FailureRow]:
+        """What a job has set aside, by mini-batch and item, fetched page by page; while it runs, what is committed.
+
+        Args:
+            classes: only failures of these.
+            include_history: those too that were tried again since; `is_open` tells them apart.
+        """
+        for cls in (wanted := tuple(map(str, classes))):
+            if cls not in set(FailureClass):
+                raise ArgumentInvalid("classes", f"{cls!r} is no class of failures; write {', '.join(FailureClass)}")
+        token = ""
+        while True:
+            page = self._backend.failures(
+                name,
+                page_size=PAGE,
+                page_token=token,
+                classes=map(FailureClass, wanted),
+                include_history=include_history,
+            )
+            yield from page.failures
+            token = page.next_page_token
+            if not token:
+                return
 
     def delete(self, name: str) -> None:
         """Forget a job that has ended, with its folder; what it published stays."""

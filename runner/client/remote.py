@@ -15,14 +15,14 @@ from runner.api import wire
 from runner.api.status import error_of
 from runner.api.v1 import job_pb2, job_service_pb2, job_service_pb2_grpc
 from runner.entity.job import Event, JobState, OutputState
-from runner.entity.page import Chunk, JobPage, LogFile, Sighting
-from runner.entity.status import JobStatus
+from runner.entity.page import Chunk, FailuresPage, JobPage, LogFile, Sighting
+from runner.entity.status import FailureClass, JobStatus
 from runner.errors import ArgumentInvalid, RunnerError, ServerUnavailable, Told, Unauthenticated
 from runner.store.home import Home
 
 DEADLINE_S = 30.0
 CREATE_DEADLINE_S = 300.0
-"""Creating a job copies its code."""
+"""Creating or redriving a job copies its code."""
 _OPTIONS = (
     ("grpc.enable_http_proxy", 0),  # a proxy in the environment must not catch loopback
     ("grpc.max_receive_message_length", 64 * 1024 * 1024),
@@ -89,6 +89,30 @@ class Remote:
     def resume(self, name: str) -> JobState:
         request = job_service_pb2.ResumeJobRequest(name=wire.job_name(name))
         return wire.job_from_wire(self._call(self._stub.ResumeJob, request))
+
+    def redrive(self, name: str, code: str = "") -> JobState:
+        request = job_service_pb2.RedriveJobRequest(name=wire.job_name(name), code=code)
+        return wire.job_from_wire(self._call(self._stub.RedriveJob, request, CREATE_DEADLINE_S))
+
+    def failures(
+        self,
+        name: str,
+        *,
+        page_size: int = 0,
+        page_token: str = "",
+        classes: Iterable[FailureClass] = (),
+        include_history: bool = False,
+    ) -> FailuresPage:
+        request = job_service_pb2.ListFailuresRequest(
+            parent=wire.job_name(name),
+            page_size=page_size,
+            page_token=page_token,
+            failure_classes=map(wire.class_to_wire, classes),
+            include_history=include_history,
+        )
+        reply = self._call(self._stub.ListFailures, request)
+        rows = tuple(map(wire.failure_from_wire, reply.failures))
+        return FailuresPage(failures=rows, next_page_token=reply.next_page_token)
 
     def delete(self, name: str) -> None:
         self._call(self._stub.DeleteJob, job_service_pb2.DeleteJobRequest(name=wire.job_name(name)))

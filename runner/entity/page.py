@@ -1,9 +1,10 @@
-"""What a reader of jobs is handed: pages of them, their log files, and pieces of files."""
+"""What a reader of jobs is handed: pages of them and of their failures, their log files, and pieces of files."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from runner.entity.failure import FailureRow
 from runner.entity.job import JobState
 
 
@@ -12,6 +13,14 @@ class JobPage:
     """Jobs, newest first, and the token that asks for those that follow; empty at the end."""
 
     jobs: tuple[JobState, ...]
+    next_page_token: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailuresPage:
+    """Failures by mini-batch and item, and the token that asks for those that follow; empty at the end."""
+
+    failures: tuple[FailureRow, ...]
     next_page_token: str = ""
 
 

@@ -11,19 +11,21 @@ from pathlib import Path
 import msgspec
 
 from runner.entity.job import Event, JobError, JobState, OutputState
-from runner.entity.page import Chunk, JobPage, LogFile, Sighting
+from runner.entity.page import Chunk, FailuresPage, JobPage, LogFile, Sighting
 from runner.entity.parallel import ParallelSpec
-from runner.entity.status import JobStatus
+from runner.entity.status import FailureClass, JobStatus
 from runner.errors import Defect, IllegalTransition, JobStatusConflict, OutputMissing
 from runner.server.admission import admit, choose_name, drafted, remove_tree, staging_of
+from runner.server.failures import FailurePages
 from runner.server.files import LogTail, list_logs, read_output
 from runner.server.pages import page_size_of, seal, unseal
+from runner.server.redrive import redrivable
 from runner.server.resume import resumable
 from runner.server.sight import end_if_abandoned, has_driver
 from runner.server.watch import watch
 from runner.store.home import Home
 from runner.store.lock import JobLock
-from runner.store.store import Store
+from runner.store.store import Orphan, Store
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +41,7 @@ class Jobs:
         self.home = home
         self.store = store if store is not None else Store(home)
         self._launch = launch
+        self._failures = FailurePages()
 
     def close(self) -> None:
         """Close the store; drivers live on."""
@@ -85,7 +88,7 @@ class Jobs:
             job = self.store.create(made, request_id=request_id, install=install)
         if job.name != chosen or job.status is not JobStatus.NOT_STARTED:
             return job  # another call with this request id was quicker
-        return self._start(chosen)
+        return self.start(chosen)
 
     def get(self, name: str) -> JobState:
         """The job as it is now."""
@@ -108,17 +111,50 @@ class Jobs:
         """Begin a new run of a job that failed, was cancelled or lost its driver; what it committed is not run again.
 
         Raises:
-            JobStatusConflict: it is Completed, its driver lives or is just starting, or it set mini-batches aside.
+            JobStatusConflict: it is Completed, or its driver lives or is just starting.
         """
         with resumable(self.store, self.get(name)) as message:
             job = self.store.begin_run(name, message)
-        try:
-            self._launch(name)
-        except Exception as error:
-            told = JobError(reason=Defect.reason, message=f"its driver could not be started: {error}")
-            self.store.move(name, JobStatus.FAILED, message=told.message, error=told)
-            raise
-        return job
+        return self._launched(job)
+
+    def adopt(self, name: str, message: str, orphan: Orphan) -> JobState:
+        """Resume a job that has lost its driver, on nobody's request; `orphan` is what is counted of that.
+
+        JobStatusConflict when it has ended or its end was asked for; only its user may resume it then.
+        """
+        with resumable(self.store, self.get(name), is_orphan=True) as told:
+            job = self.store.begin_run(name, f"{message}; {told}" if told else message, orphan=orphan)
+        return self._launched(job)
+
+    def redrive(self, name: str, code: str = "") -> JobState:
+        """Begin a new run that tries only what a completed job has set aside, with the code of a folder if given.
+
+        Raises:
+            JobStatusConflict: nothing is open, it is not Completed, or its driver lives.
+            ArgumentInvalid, SpecInvalid: the code has no entry script that could run.
+        """
+        with redrivable(self.store, self.get(name), code) as message:
+            job = self.store.begin_run(name, message)
+        return self._launched(job)
+
+    def failures(
+        self,
+        name: str,
+        *,
+        page_size: int = 0,
+        page_token: str = "",
+        classes: Iterable[FailureClass] = (),
+        include_history: bool = False,
+    ) -> FailuresPage:
+        """One page of what the job has set aside, by mini-batch and item; while it runs, what is committed."""
+        self.store.get(name)
+        return self._failures.page(
+            self.home.job(name),
+            page_size=page_size,
+            page_token=page_token,
+            classes=classes,
+            include_history=include_history,
+        )
 
     def delete(self, name: str) -> None:
         """Forget a job that has ended: its row, its folder and its staging. What it published stays."""
@@ -193,7 +229,8 @@ class Jobs:
             raise OutputMissing(name, f"in {output!r} (nothing is at {found.path})", available)
         return _chain(first, chunks)
 
-    def _start(self, name: str) -> JobState:
+    def start(self, name: str) -> JobState:
+        """Start the driver of a job that never had one."""
         try:
             job = self.store.move(name, JobStatus.STARTING)
         except IllegalTransition:
@@ -203,6 +240,16 @@ class Jobs:
         except BaseException:
             self.store.discard(name)
             remove_tree(self.home.job(name).root)
+            raise
+        return job
+
+    def _launched(self, job: JobState) -> JobState:
+        """Start the driver of a run that was begun."""
+        try:
+            self._launch(job.name)
+        except Exception as error:
+            told = JobError(reason=Defect.reason, message=f"its driver could not be started: {error}")
+            self.store.move(job.name, JobStatus.FAILED, message=told.message, error=told)
             raise
         return job
 

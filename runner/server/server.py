@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import logging
 import signal
 import socket
 from collections.abc import Callable
@@ -16,9 +17,12 @@ from runner.errors import ArgumentInvalid
 from runner.server.guard import Collector, Guard
 from runner.server.hub import Hub
 from runner.server.jobs import Jobs
+from runner.server.orphans import LOOK_S, adopt_orphans
 from runner.server.service import DESCRIPTOR, JobService, handlers
 from runner.store.home import Home
 from runner.store.store import Store
+
+log = logging.getLogger(__name__)
 
 GRACE_S = 2.0
 WATCHER_LIMIT = 2000
@@ -76,10 +80,12 @@ class Server:
         *,
         watcher_limit: int = WATCHER_LIMIT,
         heartbeat_s: float = 15.0,
+        adopt_s: float | None = None,
     ) -> None:
+        """`adopt_s`: how often to look for jobs that have lost their driver; None for never."""
         self._listen = check_listen(listen)
         self._home, self._launch = home, launch
-        self._watcher_limit, self._heartbeat_s = watcher_limit, heartbeat_s
+        self._watcher_limit, self._heartbeat_s, self._adopt_s = watcher_limit, heartbeat_s, adopt_s
         self.address = ""
 
     async def start(self) -> str:
@@ -107,7 +113,9 @@ class Server:
             raise _taken(self._listen) from error
         await self._server.start()
         await self._health.set(DESCRIPTOR.full_name, health_pb2.HealthCheckResponse.SERVING)
-        self._poll = asyncio.create_task(hub.poll())
+        self._tasks = [asyncio.create_task(hub.poll())]
+        if self._adopt_s is not None:
+            self._tasks.append(asyncio.create_task(self._adopt(self._adopt_s)))
         self.address = f"{self._listen.rpartition(':')[0]}:{port}"
         return self.address
 
@@ -115,9 +123,19 @@ class Server:
         """Take no more calls, give those at work `grace_s` to end, and close."""
         await self._health.enter_graceful_shutdown()
         await self._server.stop(grace_s)
-        self._poll.cancel()
-        await asyncio.gather(self._poll, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         self._close()
+
+    async def _adopt(self, every_s: float) -> None:
+        """Look for orphans for ever; at once, too, for what has lost its driver while no service was there."""
+        while True:
+            try:
+                await self._service.run(lambda: adopt_orphans(self._jobs))
+            except Exception:  # a busy store, say: the next look may go well
+                log.exception("the look for jobs without a driver failed")
+            await asyncio.sleep(every_s)
 
     def _close(self) -> None:
         self._service.close()
@@ -131,7 +149,7 @@ def serve(
     """Serve until SIGINT or SIGTERM; blocking. `on_ready` is called once with the address."""
 
     async def run() -> None:
-        server = Server(home, launch, listen)
+        server = Server(home, launch, listen, adopt_s=LOOK_S)
         ended = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):

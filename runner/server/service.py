@@ -76,7 +76,7 @@ class JobService:
 
     async def CreateJob(self, request: job_service_pb2.CreateJobRequest) -> job_pb2.Job:  # noqa: N802 - a name of the wire
         document = wire.document_from_wire(request.job.spec.document)
-        job = await self._run(
+        job = await self.run(
             lambda: self._jobs.create(
                 document,
                 base_path=request.base_path or "/",
@@ -93,33 +93,52 @@ class JobService:
             name = wire.parse_job_name(request.name)
             job = self._reader.glance(name)
             if job is None or job.status in _NEEDS_A_LOOK:
-                return self._answer(await self._run(lambda: self._jobs.get(name)))
+                return self._answer(await self.run(lambda: self._jobs.get(name)))
             reply = self._replies.keep(request.name, self._answer(job))
         return reply
 
     async def ListJobs(self, request: job_service_pb2.ListJobsRequest) -> job_service_pb2.ListJobsResponse:  # noqa: N802
         statuses = wire.statuses_from_request(request.statuses)
         size, token = request.page_size, request.page_token
-        page = await self._run(lambda: self._jobs.list(page_size=size, page_token=token, statuses=statuses))
+        page = await self.run(lambda: self._jobs.list(page_size=size, page_token=token, statuses=statuses))
         jobs = map(wire.job_to_wire, page.jobs)
         return job_service_pb2.ListJobsResponse(jobs=jobs, next_page_token=page.next_page_token)
 
     async def DeleteJob(self, request: job_service_pb2.DeleteJobRequest) -> Empty:  # noqa: N802
         name = wire.parse_job_name(request.name)
-        await self._run(lambda: self._jobs.delete(name))
+        await self.run(lambda: self._jobs.delete(name))
         return Empty()
 
     async def CancelJob(self, request: job_service_pb2.CancelJobRequest) -> job_pb2.Job:  # noqa: N802
         name = wire.parse_job_name(request.name)
-        return wire.job_to_wire(await self._run(lambda: self._jobs.cancel(name)))
+        return wire.job_to_wire(await self.run(lambda: self._jobs.cancel(name)))
 
     async def ResumeJob(self, request: job_service_pb2.ResumeJobRequest) -> job_pb2.Job:  # noqa: N802
         name = wire.parse_job_name(request.name)
-        return wire.job_to_wire(await self._run(lambda: self._jobs.resume(name)))
+        return wire.job_to_wire(await self.run(lambda: self._jobs.resume(name)))
+
+    async def RedriveJob(self, request: job_service_pb2.RedriveJobRequest) -> job_pb2.Job:  # noqa: N802
+        name = wire.parse_job_name(request.name)
+        return wire.job_to_wire(await self.run(lambda: self._jobs.redrive(name, request.code)))
+
+    async def ListFailures(self, request: job_service_pb2.ListFailuresRequest) -> job_service_pb2.ListFailuresResponse:  # noqa: N802
+        name = wire.parse_job_name(request.parent, "parent")
+        classes = wire.classes_from_request(request.failure_classes)
+        page = await self.run(
+            lambda: self._jobs.failures(
+                name,
+                page_size=request.page_size,
+                page_token=request.page_token,
+                classes=classes,
+                include_history=request.include_history,
+            )
+        )
+        failures = map(wire.failure_to_wire, page.failures)
+        return job_service_pb2.ListFailuresResponse(failures=failures, next_page_token=page.next_page_token)
 
     async def ListEvents(self, request: job_service_pb2.ListEventsRequest) -> job_service_pb2.ListEventsResponse:  # noqa: N802
         name = wire.parse_job_name(request.parent, "parent")
-        events = await self._run(lambda: self._jobs.events(name))
+        events = await self.run(lambda: self._jobs.events(name))
         numbered, token = _page(list(enumerate(events, 1)), request)
         messages = (wire.event_to_wire(name, number, event) for number, event in numbered)
         return job_service_pb2.ListEventsResponse(events=messages, next_page_token=token)
@@ -131,15 +150,15 @@ class JobService:
 
     async def ListLogs(self, request: job_service_pb2.ListLogsRequest) -> job_service_pb2.ListLogsResponse:  # noqa: N802
         name = wire.parse_job_name(request.parent, "parent")
-        logs, token = _page(await self._run(lambda: self._jobs.logs(name)), request)
+        logs, token = _page(await self.run(lambda: self._jobs.logs(name)), request)
         messages = (wire.log_to_wire(name, one) for one in logs)
         return job_service_pb2.ListLogsResponse(logs=messages, next_page_token=token)
 
     async def ReadLog(self, request: job_service_pb2.ReadLogRequest) -> AsyncIterator[job_service_pb2.ReadLogResponse]:  # noqa: N802
         name, file = wire.parse_log_name(request.name)
-        tail: LogTail = await self._run(lambda: self._jobs.tail(name, file))
+        tail: LogTail = await self.run(lambda: self._jobs.tail(name, file))
         while True:
-            going_on = request.follow and await self._run(lambda: self._jobs.is_going_on(name))
+            going_on = request.follow and await self.run(lambda: self._jobs.is_going_on(name))
             async for chunk in self._each(tail.read()):
                 yield job_service_pb2.ReadLogResponse(path=chunk.path, data=chunk.data)
             if not going_on:
@@ -148,7 +167,7 @@ class JobService:
 
     async def ListOutputs(self, request: job_service_pb2.ListOutputsRequest) -> job_service_pb2.ListOutputsResponse:  # noqa: N802
         name = wire.parse_job_name(request.parent, "parent")
-        outputs, token = _page(await self._run(lambda: self._jobs.outputs(name)), request)
+        outputs, token = _page(await self.run(lambda: self._jobs.outputs(name)), request)
         messages = (wire.output_to_wire(name, output) for output in outputs)
         return job_service_pb2.ListOutputsResponse(outputs=messages, next_page_token=token)
 
@@ -156,7 +175,7 @@ class JobService:
         self, request: job_service_pb2.ReadOutputRequest
     ) -> AsyncIterator[job_service_pb2.ReadOutputResponse]:
         name, output = wire.parse_name(request.name, "outputs")
-        chunks = await self._run(lambda: self._jobs.read_output(name, output))
+        chunks = await self.run(lambda: self._jobs.read_output(name, output))
         async for chunk in self._each(chunks):
             yield job_service_pb2.ReadOutputResponse(path=chunk.path, data=chunk.data)
 
@@ -166,11 +185,12 @@ class JobService:
             message.has_driver = driven
         return message.SerializeToString()
 
-    async def _run(self, work: Callable[[], Value]) -> Value:
+    async def run(self, work: Callable[[], Value]) -> Value:
+        """Do blocking work in a thread; `close` waits for it."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)
 
     async def _each(self, chunks: Iterator[Chunk]) -> AsyncIterator[Chunk]:
-        while (chunk := await self._run(lambda: next(chunks, None))) is not None:
+        while (chunk := await self.run(lambda: next(chunks, None))) is not None:
             yield chunk
 
 

@@ -6,13 +6,18 @@ A driver that dies cannot say so, and its heartbeat is missed only after 30 s. I
 from __future__ import annotations
 
 from runner.entity.job import JobState
+from runner.entity.parallel import CANCEL_GRACE_S
 from runner.entity.status import JobStatus
 from runner.errors import IllegalTransition
+from runner.server.wrest import kill_driver
+from runner.store.holder import read_holder
 from runner.store.lock import JobLock, is_held
 from runner.store.store import BEATING, Store
 
 START_S = 15.0
 """A driver that has not taken its lock by then never started."""
+OVERTIME_S = 15.0
+"""What a driver that is to end a job may need beyond the time that calls of run() have."""
 
 
 def has_driver(store: Store, job: JobState) -> bool | None:
@@ -30,20 +35,40 @@ def is_starting(store: Store, job: JobState) -> bool:
 
 
 def end_if_abandoned(store: Store, job: JobState) -> JobState:
-    """Write Canceled when a cancel was asked for and nobody drives the job any more; whoever sees it does that."""
+    """Write Canceled when a cancel was asked for and nobody answers; whoever sees it does that.
+
+    Nobody answers when no driver is there, or one of this host that is stopped, or that has let its time pass: it is
+    killed, and its workers end with it.
+    """
     if job.status is not JobStatus.CANCEL_REQUESTED and not (
         job.status is JobStatus.NOT_RESPONDING and store.is_cancel_requested(job.name)
     ):
         return job
     folder = store.home.job(job.name)
-    lock = JobLock.take(folder.lock) if folder.root.is_dir() else None
-    if lock is None and folder.root.is_dir():
-        return job
+    lock, message = None, "no driver was there to end it"
+    if folder.root.is_dir():
+        lock = JobLock.take(folder.lock)
+        if lock is None:
+            message = "its driver did not answer and was killed"
+            lock = kill_driver(job, folder) if _is_deaf(store, job) else None
+            if lock is None:
+                return job
     try:
         # A driver that starts now waits for the lock, and then finds a job that has ended.
-        return store.move(job.name, JobStatus.CANCELED, "no driver was there to end it")
+        return store.move(job.name, JobStatus.CANCELED, message)
     except IllegalTransition:
         return store.get(job.name)  # somebody else was first
     finally:
         if lock is not None:
             lock.release()
+
+
+def _is_deaf(store: Store, job: JobState) -> bool:
+    """Whether the driver, which holds its lock, is not going to end the job any more."""
+    holder = read_holder(store.home.job(job.name).lock)
+    if holder is None:
+        return False
+    if holder.is_stopped:
+        return True
+    asked = store.cancel_time(job.name)
+    return asked is not None and store.now() - asked > CANCEL_GRACE_S + OVERTIME_S

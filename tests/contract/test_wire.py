@@ -12,13 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.api import wire
-from runner.api.v1 import error_reason_pb2, event_pb2, job_pb2, job_service_pb2
+from runner.api.v1 import error_reason_pb2, event_pb2, failure_pb2, job_pb2, job_service_pb2
+from runner.entity.failure import FailureRow
 from runner.entity.job import Event, JobError, JobState, OutputState, Progress
 from runner.entity.page import LogFile
-from runner.entity.status import JobStatus
+from runner.entity.status import FailureClass, JobStatus
 from runner.errors import ArgumentInvalid
 
-FILES = [module.DESCRIPTOR for module in (job_service_pb2, job_pb2, event_pb2, error_reason_pb2)]
+FILES = [module.DESCRIPTOR for module in (job_service_pb2, job_pb2, event_pb2, failure_pb2, error_reason_pb2)]
 PROTOS = Path(__file__).parents[2] / "protos"
 SERVICE = job_service_pb2.DESCRIPTOR.services_by_name["JobService"]
 
@@ -111,7 +112,7 @@ def test_comments_of_methods_name_the_codes_they_may_return() -> None:
     reasons = set(re.findall(r"`([A-Z]+(?:_[A-Z]+)+)`", text))
     known = {key.removeprefix("ERROR_REASON_") for key in error_reason_pb2.ErrorReason.DESCRIPTOR.values_by_name}
     codes = {"INVALID_ARGUMENT", "ALREADY_EXISTS", "FAILED_PRECONDITION", "NOT_FOUND", "OUT_OF_RANGE"}
-    codes |= {"RESOURCE_EXHAUSTED", *job_pb2.JobStatus.DESCRIPTOR.values_by_name}
+    codes |= {"RESOURCE_EXHAUSTED", "DATA_LOSS", *job_pb2.JobStatus.DESCRIPTOR.values_by_name}
     assert reasons <= known | codes
     for method in SERVICE.methods:
         before = text.split(f"  rpc {method.name}(")[0]
@@ -181,6 +182,41 @@ def test_a_job_comes_back_from_the_wire_as_it_went(job: JobState) -> None:
 @given(names, st.builds(Event, time=times, status=st.sampled_from(list(JobStatus)), message=texts))
 def test_an_event_comes_back_from_the_wire_as_it_went(name: str, event: Event) -> None:
     assert wire.event_from_wire(wire.event_to_wire(name, 1, event)) == event
+
+
+failures = st.builds(
+    FailureRow,
+    mini_batch=counts,
+    first_item=counts,
+    unit=counts,
+    file=texts,
+    row=st.none() | counts,
+    key=st.none() | texts,
+    item_count=counts,
+    cls=st.sampled_from(list(FailureClass)),
+    exception_type=texts,
+    message=texts,
+    traceback=texts,
+    attempts=st.integers(0, 2**31 - 1),
+    instance=texts,
+    worker=texts,
+    time=times,
+    is_open=st.booleans(),
+)
+
+
+@given(failures)
+def test_a_failure_comes_back_from_the_wire_as_it_went(row: FailureRow) -> None:
+    sent = wire.failure_to_wire(row).SerializeToString()
+    assert wire.failure_from_wire(failure_pb2.Failure.FromString(sent)) == row
+
+
+def test_the_classes_of_failures_are_the_same_on_the_wire() -> None:
+    names = [value.name for value in failure_pb2.FailureClass.DESCRIPTOR.values]
+    assert {name.removeprefix("FAILURE_CLASS_").lower() for name in names[1:]} == set(FailureClass)
+    assert wire.failure_from_wire(failure_pb2.Failure(failure_class=99)).cls is FailureClass.INFRASTRUCTURE  # type: ignore[arg-type]
+    with pytest.raises(ArgumentInvalid, match="FailureClass"):
+        wire.classes_from_request([0])
 
 
 def test_a_log_file_comes_back_from_the_wire_with_its_path() -> None:

@@ -1,5 +1,6 @@
 from google.protobuf import empty_pb2 as _empty_pb2
 from runner.api.v1 import event_pb2 as _event_pb2
+from runner.api.v1 import failure_pb2 as _failure_pb2
 from runner.api.v1 import job_pb2 as _job_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
@@ -64,6 +65,36 @@ class ResumeJobRequest(_message.Message):
     NAME_FIELD_NUMBER: _ClassVar[int]
     name: str
     def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class RedriveJobRequest(_message.Message):
+    __slots__ = ("name", "code")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    code: str
+    def __init__(self, name: _Optional[str] = ..., code: _Optional[str] = ...) -> None: ...
+
+class ListFailuresRequest(_message.Message):
+    __slots__ = ("parent", "page_size", "page_token", "failure_classes", "include_history")
+    PARENT_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    FAILURE_CLASSES_FIELD_NUMBER: _ClassVar[int]
+    INCLUDE_HISTORY_FIELD_NUMBER: _ClassVar[int]
+    parent: str
+    page_size: int
+    page_token: str
+    failure_classes: _containers.RepeatedScalarFieldContainer[_failure_pb2.FailureClass]
+    include_history: bool
+    def __init__(self, parent: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., failure_classes: _Optional[_Iterable[_Union[_failure_pb2.FailureClass, str]]] = ..., include_history: bool = ...) -> None: ...
+
+class ListFailuresResponse(_message.Message):
+    __slots__ = ("failures", "next_page_token")
+    FAILURES_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    failures: _containers.RepeatedCompositeFieldContainer[_failure_pb2.Failure]
+    next_page_token: str
+    def __init__(self, failures: _Optional[_Iterable[_Union[_failure_pb2.Failure, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class ListEventsRequest(_message.Message):
     __slots__ = ("parent", "page_size", "page_token")

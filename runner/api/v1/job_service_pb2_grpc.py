@@ -72,6 +72,16 @@ class JobServiceStub(object):
                 request_serializer=runner_dot_api_dot_v1_dot_job__service__pb2.ResumeJobRequest.SerializeToString,
                 response_deserializer=runner_dot_api_dot_v1_dot_job__pb2.Job.FromString,
                 _registered_method=True)
+        self.RedriveJob = channel.unary_unary(
+                '/runner.api.v1.JobService/RedriveJob',
+                request_serializer=runner_dot_api_dot_v1_dot_job__service__pb2.RedriveJobRequest.SerializeToString,
+                response_deserializer=runner_dot_api_dot_v1_dot_job__pb2.Job.FromString,
+                _registered_method=True)
+        self.ListFailures = channel.unary_unary(
+                '/runner.api.v1.JobService/ListFailures',
+                request_serializer=runner_dot_api_dot_v1_dot_job__service__pb2.ListFailuresRequest.SerializeToString,
+                response_deserializer=runner_dot_api_dot_v1_dot_job__service__pb2.ListFailuresResponse.FromString,
+                _registered_method=True)
         self.ListEvents = channel.unary_unary(
                 '/runner.api.v1.JobService/ListEvents',
                 request_serializer=runner_dot_api_dot_v1_dot_job__service__pb2.ListEventsRequest.SerializeToString,
@@ -170,10 +180,40 @@ class JobServiceServicer(object):
         A driver that is silent but still holds the job is killed if it is on the host of the service.
 
         `NOT_FOUND` (`JOB_NOT_FOUND`): look for the name with `ListJobs`.
-        `FAILED_PRECONDITION` (`JOB_STATUS_CONFLICT`): the job is completed, its driver lives or is just starting, or it
-        failed with mini-batches set aside; the message says what can be done.
+        `FAILED_PRECONDITION` (`JOB_STATUS_CONFLICT`): the job is completed, or its driver lives or is just starting; the
+        message says what can be done.
 
-        An input that has changed, or a damaged journal, does not fail this call: the new run ends in `JOB_STATUS_FAILED`.
+        Mini-batches that a failed or canceled job had set aside are tried again. A service resumes by itself what has lost
+        its driver. An input that has changed, or a damaged journal, does not fail this call: the new run ends in
+        `JOB_STATUS_FAILED`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RedriveJob(self, request, context):
+        """Begins a new run of a completed job in which only its open failures are tried again, with corrected code if it is
+        given; what succeeds is merged into the outputs at its place. Returns at once, with `JOB_STATUS_STARTING`; watch the
+        job anew. A redrive that lost its driver, failed or was canceled is gone on with.
+
+        `NOT_FOUND` (`JOB_NOT_FOUND`): look for the name with `ListJobs`.
+        `FAILED_PRECONDITION` (`JOB_STATUS_CONFLICT`): no failure of the job is open, it is not completed, or its driver
+        lives; the message says what can be done.
+        `INVALID_ARGUMENT` (`ARGUMENT_INVALID`, `SPEC_INVALID`): `code` is no folder with the entry script in it, or the
+        script has no `run`; mend it.
+        `FAILED_PRECONDITION` (`STORAGE_FAILED`): make room, or mend permissions.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListFailures(self, request, context):
+        """Lists what the job has set aside, in order of mini-batch and item; while it runs, what is committed by then. A page
+        may hold fewer failures than were asked for, since their texts may be long.
+
+        `NOT_FOUND` (`JOB_NOT_FOUND`): look for the name with `ListJobs`.
+        `INVALID_ARGUMENT` (`ARGUMENT_INVALID`): a negative `page_size`, a `page_token` of other arguments, or no such class.
+        `DATA_LOSS` (`JOURNAL_DAMAGED`): the record of what is done is damaged; restore it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -276,6 +316,16 @@ def add_JobServiceServicer_to_server(servicer, server):
                     servicer.ResumeJob,
                     request_deserializer=runner_dot_api_dot_v1_dot_job__service__pb2.ResumeJobRequest.FromString,
                     response_serializer=runner_dot_api_dot_v1_dot_job__pb2.Job.SerializeToString,
+            ),
+            'RedriveJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.RedriveJob,
+                    request_deserializer=runner_dot_api_dot_v1_dot_job__service__pb2.RedriveJobRequest.FromString,
+                    response_serializer=runner_dot_api_dot_v1_dot_job__pb2.Job.SerializeToString,
+            ),
+            'ListFailures': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListFailures,
+                    request_deserializer=runner_dot_api_dot_v1_dot_job__service__pb2.ListFailuresRequest.FromString,
+                    response_serializer=runner_dot_api_dot_v1_dot_job__service__pb2.ListFailuresResponse.SerializeToString,
             ),
             'ListEvents': grpc.unary_unary_rpc_method_handler(
                     servicer.ListEvents,
@@ -476,6 +526,60 @@ class JobService(object):
             '/runner.api.v1.JobService/ResumeJob',
             runner_dot_api_dot_v1_dot_job__service__pb2.ResumeJobRequest.SerializeToString,
             runner_dot_api_dot_v1_dot_job__pb2.Job.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RedriveJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/runner.api.v1.JobService/RedriveJob',
+            runner_dot_api_dot_v1_dot_job__service__pb2.RedriveJobRequest.SerializeToString,
+            runner_dot_api_dot_v1_dot_job__pb2.Job.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListFailures(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/runner.api.v1.JobService/ListFailures',
+            runner_dot_api_dot_v1_dot_job__service__pb2.ListFailuresRequest.SerializeToString,
+            runner_dot_api_dot_v1_dot_job__service__pb2.ListFailuresResponse.FromString,
             options,
             channel_credentials,
             insecure,

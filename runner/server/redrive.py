@@ -1,0 +1,127 @@
+"""A redrive: a new run of a completed job that tries only what it has set aside, perhaps with corrected code.
+
+Order of events, all under the job's lock: the code gets its place in the job's folder, `redrive.json` tells the next
+driver what to do, then the store begins the run. A crash in between leaves a completed job. The driver removes the file
+when the redrive has ended well; until then the redrive is gone on with, by whoever begins the next run.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from runner.entity.job import JobState
+from runner.entity.parallel import ParallelSpec
+from runner.entity.status import JobStatus
+from runner.errors import ArgumentInvalid, SpecInvalid, StorageFailed
+from runner.schedule.failures import read_failures
+from runner.server.admission import remove_tree
+from runner.server.resume import held, read_spec, refusal
+from runner.spec.script import ScriptMissing, check_script, find_script
+from runner.spec.snapshot import take_snapshot
+from runner.store.home import JobFolder
+from runner.store.store import Store
+
+_VERB = "redriven"
+
+
+class Redrive(msgspec.Struct, frozen=True):
+    """The content of `redrive.json`."""
+
+    code: str | None
+    """The folder with the code, below that of the job; None for the code of the submission."""
+    number: int
+
+
+@contextmanager
+def redrivable(store: Store, job: JobState, code: str) -> Iterator[str]:
+    """Hold the lock of a job whose open failures may be tried again, everything written that its driver needs.
+
+    Gives what to say about it. JobStatusConflict when it may not; ArgumentInvalid, SpecInvalid for the code.
+    """
+    folder = store.home.job(job.name)
+
+    def check(job: JobState) -> None:
+        _check(job, folder)
+
+    check(job)
+    with _drafted(folder, code, store.home.root) as draft, held(store, job, _VERB, check) as (job, message):
+        if job.status is JobStatus.COMPLETED and next(read_failures(folder, all=False), None) is None:
+            history = f"`runner failures {job.name} --all` shows the history"
+            raise refusal(job, _VERB, f"nothing that it has set aside is open; {history}")
+        number = job.run_number + 1
+        try:
+            if draft is not None:
+                draft.rename(folder.code_of(number))
+            used = folder.code_of(number).name if draft is not None else _code_in_use(folder)
+            _write(folder, Redrive(used, number))
+        except OSError as error:
+            raise StorageFailed(str(error.filename or folder.root), error.strerror or str(error)) from error
+        said = f"a redrive, with the code in {used}" if used else "a redrive, with the code of the submission"
+        yield f"{said}; {message}" if message else said
+
+
+def _check(job: JobState, folder: JobFolder) -> None:
+    if job.status is JobStatus.COMPLETED or folder.redrive.is_file():
+        return
+    if job.status in (JobStatus.FAILED, JobStatus.CANCELED):
+        raise refusal(job, _VERB, f"`runner resume {job.name}` tries what it has set aside again, and the rest")
+    raise refusal(job, _VERB, f"it has not ended; `runner watch {job.name}` follows it to its end")
+
+
+def _code_in_use(folder: JobFolder) -> str | None:
+    """The code of the last redrive that brought any."""
+    numbers = [int(path.suffix[1:]) for path in folder.root.glob("code.*") if path.suffix[1:].isdecimal()]
+    return folder.code_of(max(numbers)).name if numbers else None
+
+
+@contextmanager
+def _drafted(folder: JobFolder, code: str, home: Path) -> Iterator[Path | None]:
+    """A checked copy of the code beside its place; whatever is still there at the end is removed."""
+    if not code:
+        yield None
+        return
+    spec = read_spec(folder)
+    draft = folder.root / f".code.{secrets.token_hex(4)}.new"
+    try:
+        _copy(spec, Path(code), draft, home)
+        yield draft
+    finally:
+        remove_tree(draft)
+
+
+def _copy(spec: ParallelSpec, code: Path, into: Path, home: Path) -> None:
+    if not code.is_absolute():
+        raise ArgumentInvalid("code", f"{code} is no absolute path; write one")
+    if not code.exists():
+        raise ArgumentInvalid("code", f"{code} is not there; give the folder that holds {spec.entry_script}")
+    try:
+        take_snapshot(code, spec.entry_script, code, into, home)
+        script = find_script(into, spec.entry_script, into)
+    except ScriptMissing as error:
+        what = str(error).replace(str(into), str(code))
+        raise ArgumentInvalid("code", f"{what}; give a folder with {spec.entry_script} in it") from None
+    if script.file is not None:
+        problem = check_script(script.file, str(code / script.file.relative_to(into)))
+        if problem is not None:
+            raise SpecInvalid((problem,))
+
+
+def _write(folder: JobFolder, redrive: Redrive) -> None:
+    """Durably, and whole or not at all."""
+    draft = folder.redrive.with_suffix(".new")
+    with open(draft, "wb") as file:
+        file.write(msgspec.json.encode(redrive))
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(folder.redrive)
+    descriptor = os.open(folder.root, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
