@@ -106,6 +106,8 @@ class InstanceActor:
             self._instance.settle(*msgspec.json.decode(arguments, type=tuple[int, int]))
         elif method == "retract":
             self._instance.retract(*msgspec.json.decode(arguments, type=tuple[int, int, int]))
+        elif method == "forget":
+            self._instance.forget(*msgspec.json.decode(arguments, type=tuple[int, int]))
         elif method == "commit_now":
             self._instance.commit_now()
         elif method == "close":

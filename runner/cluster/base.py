@@ -51,6 +51,9 @@ class Handle(Protocol):
     def retract(self, first: int, end: int, limit: int) -> None:
         """Ask for what nobody has begun of [limit, end) of the piece [first, end); `LeaseCut` is the answer."""
 
+    def forget(self, first: int, end: int) -> None:
+        """Tell that nobody wants [first, end) from this instance any more: another copy of it was faster."""
+
     def commit_now(self) -> None:
         """Ask for reports of all that is final now."""
 

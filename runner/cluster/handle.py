@@ -91,6 +91,9 @@ class RayHandle:
     def retract(self, first: int, end: int, limit: int) -> None:
         self._put("retract", first, end, limit)
 
+    def forget(self, first: int, end: int) -> None:
+        self._put("forget", first, end)
+
     def commit_now(self) -> None:
         self._put("commit_now")
 

@@ -84,6 +84,9 @@ class LocalHandle:
     def retract(self, first: int, end: int, limit: int) -> None:
         self._instance.retract(first, end, limit)
 
+    def forget(self, first: int, end: int) -> None:
+        self._instance.forget(first, end)
+
     def commit_now(self) -> None:
         self._instance.commit_now()
 

@@ -23,7 +23,7 @@ from runner.instance.assemble import Assembled, Assembler, Order
 from runner.instance.crew import Crew, Death, Seat
 from runner.instance.log_files import LogFiles
 from runner.instance.policy import Limits, Verdict, judge
-from runner.instance.tenure import Tenure
+from runner.instance.tenure import PieceState, Tenure
 from runner.worker.messages import Again, Drop, Dry, Failed, Flushed, HandedBack, Single, UnitFailed
 
 log = logging.getLogger(__name__)
@@ -82,6 +82,19 @@ class Desk:
         """The driver has committed a piece."""
         for tenure in list(self.tenures.values()):
             if tenure.holds(first) and tenure.settle(first, end) and tenure.is_settled:
+                self._forget(tenure)
+
+    def forget(self, first: int, end: int) -> None:
+        """Nobody wants a piece from here any more: another copy of it was faster. Its part, if any, is never named."""
+        for tenure in list(self.tenures.values()):
+            for piece in tenure.pieces:
+                if (piece.first, piece.end) == (first, end):
+                    tenure.ledger.exclude(first, min(end, tenure.ledger.end))
+                    piece.state = PieceState.SETTLED
+            if tenure.is_settled:
+                tenure.ledger.abort()
+                for seat in self._crew.working:
+                    seat.tell(Drop(lease=tenure.number))
                 self._forget(tenure)
 
     def _forget(self, tenure: Tenure) -> None:

@@ -45,6 +45,10 @@ class Instance:
         """Take back what nobody has begun of [limit, end) of a piece; `LeaseCut` is the answer."""
         self._supervisor.command(lambda watch: watch.retract(first, end, limit))
 
+    def forget(self, first: int, end: int) -> None:
+        """Say that nobody wants a range from here any more: what is left of it is not run, and not reported."""
+        self._supervisor.command(lambda watch: watch.forget(first, end))
+
     def commit_now(self) -> None:
         """Have everything reported that is final."""
         self._supervisor.command(Watch.commit_now)

@@ -156,6 +156,10 @@ class Watch:
         """The driver wants the unstarted end of a piece back."""
         self._desk.retract(first, end, limit)
 
+    def forget(self, first: int, end: int) -> None:
+        """The driver does not want a piece from here any more."""
+        self._desk.forget(first, end)
+
     def commit_now(self) -> None:
         """Report what is final."""
         self._desk.commit_now()
