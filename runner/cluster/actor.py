@@ -1,4 +1,4 @@
-"""The Ray actor in which an instance lives: it carries calls in and events out, and dies with its driver.
+"""What is inside the Ray actor of an instance: it carries calls in and events out, and dies with its driver.
 
 Events are kept, numbered, until the driver's next `poll` acknowledges them, and calls are numbered too, so a reply or a
 request that the network loses is asked or sent again and has its effect once. Nothing else is decided here.
@@ -10,6 +10,7 @@ import logging
 import os
 import shutil
 import socket
+import sys
 import tempfile
 import threading
 import time
@@ -21,10 +22,11 @@ from pathlib import Path
 
 import msgspec
 
-from runner.cluster.letters import Begun, Letter, decode_call, decode_start, encode_event
+import runner
+from runner.cluster.letters import Begun, Letter, Mismatch, decode_call, decode_start, encode_event
 from runner.cluster.parcel import sees, unpack_folder
 from runner.cluster.processes import read_boot, start_time_of
-from runner.entity.lease import InstanceClosed, InstanceConfig, InstanceEvent, InstanceFailed, Lease
+from runner.entity.lease import InstanceClosed, InstanceConfig, InstanceFailed, Lease
 from runner.entity.parallel import ParallelSpec
 from runner.errors import RunnerError
 from runner.instance.instance import Instance
@@ -37,19 +39,22 @@ REPLY_BYTES = 16 * 1024 * 1024
 log = logging.getLogger(__name__)
 
 
-class InstanceActor:
-    """One instance in a process of Ray's. Methods run in Ray's threads: `poll` in a group of its own."""
+class Stage:
+    """One instance in a process of Ray's. Made by a driver of another version than this, it only says so."""
 
-    def __init__(self, start: bytes) -> None:
-        self._start = decode_start(start)
-        self._number = self._start.config.instance
+    def __init__(self, version: str, start: bytes) -> None:
         self._events: deque[bytes] = deque()
         self._first = 0  # number of the oldest event kept
         self._news = threading.Condition()
         self._calls_done = 0
+        self._heard = time.monotonic()
+        if version != runner.__version__:
+            self._emit(Mismatch(version=runner.__version__, python=sys.executable))
+            return
+        self._start = decode_start(start)
+        self._number = self._start.config.instance
         self._instance: Instance | None = None
         self._folder: Path | None = None
-        self._heard = time.monotonic()
         threading.Thread(target=self._watch_driver, name="watch-driver", daemon=True).start()
         try:
             self._begin()
@@ -173,10 +178,9 @@ class InstanceActor:
         instance.start()
         self._instance = instance
 
-    def _emit(self, event: InstanceEvent | Begun) -> None:
-        if isinstance(event, InstanceClosed) and self._folder is not None:
+    def _emit(self, letter: Letter) -> None:
+        if isinstance(letter, InstanceClosed) and self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
-        letter: Letter = event
         with self._news:
             self._events.append(encode_event(letter))
             self._news.notify_all()

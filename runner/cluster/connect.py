@@ -6,7 +6,6 @@ all, so each is looked for before Ray is asked.
 
 from __future__ import annotations
 
-import importlib
 import logging
 import os
 import signal
@@ -39,7 +38,7 @@ class Connection:
             _use_token(token_path)
         try:
             _settle_token(address)
-            self.ray = _import_ray()
+            self.ray = _clean_ray()
             _greet(address)
             _within(LIMIT_S, address, self._init)
         except BaseException:
@@ -79,19 +78,21 @@ def _use_token(path: str) -> None:
     os.environ["RAY_AUTH_TOKEN_PATH"] = path
 
 
-def import_ray_soon() -> None:
-    """Begin the import, which takes half a second, while something else is waited for."""
-    threading.Thread(target=importlib.import_module, args=("ray",), name="import-ray", daemon=True).start()
-
-
-def _import_ray() -> Any:
-    """Ray, not yet connected, with a clean idea of the token; importing it must not take over our signals."""
+def import_ray() -> None:
+    """Load Ray, which takes half a second; it must not take over our signals."""
     handler = signal.getsignal(signal.SIGTERM)
-    import ray
+    import ray  # noqa: F401
 
     logging.getLogger("ray").setLevel(logging.CRITICAL)  # importing it has set another level
     if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is not handler:
         signal.signal(signal.SIGTERM, handler)
+
+
+def _clean_ray() -> Any:
+    """Ray, not yet connected, with a clean idea of the token."""
+    import_ray()
+    import ray
+
     try:  # what an earlier connection of this process has read is stale
         inside: Any = ray._raylet
         inside.AuthenticationTokenLoader.instance().reset_cache()

@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from runner.cluster.base import Placement
-from runner.cluster.letters import Begun, decode_event, encode_call
+from runner.cluster.letters import Begun, Mismatch, decode_event, encode_call
 from runner.cluster.link import ActorLink, Gone, Unreachable
 from runner.cluster.outlet import Outlet
 from runner.cluster.processes import is_same_process, kill_process, read_boot
-from runner.entity.lease import InstanceClosed, InstanceConfig, InstanceLost, Lease
+from runner.entity.lease import InstanceClosed, InstanceConfig, InstanceFailed, InstanceLost, Lease
+from runner.errors import RunnerError
 
 SILENCE_S = 10.0
 HUNG_S = 30.0
@@ -49,6 +50,7 @@ class RayHandle:
         is_reachable: Callable[[], bool],
         pack_code: Callable[[], bytes],
         say_waiting: Callable[[], None],
+        find_misfit: Callable[[], RunnerError | None],
         on_begun: Callable[[], None],
     ) -> None:
         self._link = link
@@ -58,6 +60,7 @@ class RayHandle:
         self._is_reachable = is_reachable
         self._pack_code = pack_code
         self._say_waiting = say_waiting
+        self._find_misfit = find_misfit
         self._on_begun = on_begun
         self._calls: queue.SimpleQueue[Call | None] = queue.SimpleQueue()
         self._touch_waits = threading.Event()
@@ -130,7 +133,11 @@ class RayHandle:
             self._await_room()
             self._hear()
         except Gone as error:
-            if self._end():
+            # An actor that never said anything may have found no runner on its node, or another one.
+            misfit = self._find_misfit() if self._begun is None and not self._has_ended.is_set() else None
+            if misfit is not None:
+                self._outlet.pass_on(InstanceFailed(instance=self.instance, reason=misfit.reason, message=str(misfit)))
+            elif self._end():
                 self._pass_on_loss(str(error))
 
     def _pass_on_loss(self, why: str) -> None:
@@ -198,6 +205,8 @@ class RayHandle:
             self._begun = event
             self._has_begun.set()
             return
+        if isinstance(event, Mismatch):
+            raise Gone(f"its node has runner {event.version} for {event.python}")
         self._outlet.pass_on(event)
         if isinstance(event, InstanceClosed):
             self._end()

@@ -39,6 +39,14 @@ class Begun:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Mismatch:
+    """An actor says that its node has another version of runner than its driver; for its handle only, and the last."""
+
+    version: str
+    python: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
     """A file the driver has written, by which an actor sees whether it looks at the same folder."""
 
@@ -58,12 +66,13 @@ class Start:
     """The driver's own, for workers on its machine; None leaves the node's."""
 
 
-Letter = InstanceEvent | Begun
+Letter = InstanceEvent | Begun | Mismatch
 
 _KINDS: dict[str, type[Letter]] = {
     kind.__name__: kind
     for kind in (
         Begun,
+        Mismatch,
         Report,
         Heartbeat,
         InstanceReady,

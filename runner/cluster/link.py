@@ -5,8 +5,10 @@ from __future__ import annotations
 import threading
 from typing import Any
 
+import runner
 from runner.cluster.base import Placement
 from runner.cluster.letters import Start, encode_start
+from runner.cluster.shell import InstanceActor
 
 _KILL_S = 2.0
 
@@ -23,8 +25,6 @@ class ActorLink:
     """An actor that has been asked for. Calls return references, which `is_ready` and `take` look into."""
 
     def __init__(self, ray: Any, start: Start, placement: Placement, *, is_pinned: bool) -> None:
-        from runner.cluster.actor import InstanceActor
-
         options: dict[str, Any] = {
             "num_cpus": placement.cpu_count,
             "num_gpus": placement.gpu_count,
@@ -36,7 +36,7 @@ class ActorLink:
             strategy = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
             options["scheduling_strategy"] = strategy(placement.node, soft=False)
         self._ray = ray
-        self._actor = ray.remote(**options)(InstanceActor).remote(encode_start(start))
+        self._actor = ray.remote(**options)(InstanceActor).remote(runner.__version__, encode_start(start))
 
     def poll(self, acknowledged: int, wait_s: float) -> Any:
         return self._actor.poll.options(concurrency_group="poll").remote(acknowledged, wait_s)

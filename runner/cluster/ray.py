@@ -1,6 +1,7 @@
 """Instances as Ray actors, on a configured cluster or on the embedded Ray of this RUNNER_HOME.
 
-Connecting begins when the cluster is made, so that it overlaps with planning; whoever needs it first waits for it.
+Ray is imported when the cluster is made, by whoever makes it: beside other imports it would take twice as long, and
+everything waits for it. Connecting goes on in a thread; whoever needs the connection first waits for it.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import msgspec
 import runner
 from runner.cluster.address import answers
 from runner.cluster.base import Emit, Placement, Say
-from runner.cluster.connect import Connection, import_ray_soon
+from runner.cluster.connect import Connection, import_ray
 from runner.cluster.handle import RayHandle
 from runner.cluster.join import KeptRay, join_keeper
 from runner.cluster.letters import Probe, Start
@@ -49,25 +50,27 @@ class RayCluster:
         self._say = say
         self._environment = dict(os.environ)  # before anything of Ray's is put there
         self._kept: KeptRay | None = None
+        self._placements: tuple[Placement, ...] = ()
         self._handles: list[RayHandle] = []
         self._probed: set[Path] = set()
         self._code: dict[str, bytes] = {}
         self._lock = threading.Lock()
         self._is_closed = False
         self._connection: Future[Connection] = self._connect_soon()
+        import_ray()
 
     def place(self, spec: ParallelSpec, say: Say) -> tuple[Placement, ...]:
-        """Choose nodes; what no node could ever carry, and a node without this version of runner, is refused."""
+        """Choose nodes; what no node could ever carry is refused."""
         connection = self._live_connection()
         ray = connection.ray
         nodes = self._look_at_nodes(ray)
         if not nodes:
             raise ClusterUnavailable(connection.address, "none of its nodes lives", "start its nodes, then try again")
         if self._address is None:
-            return place_on_machine(spec, nodes[0], say)
-        placements = place_on_nodes(spec, nodes)
-        check_versions(ray, self._address, placements)
-        return placements
+            self._placements = place_on_machine(spec, nodes[0], say)
+        else:
+            self._placements = place_on_nodes(spec, nodes)
+        return self._placements
 
     def start(self, config: InstanceConfig, placement: Placement) -> RayHandle:
         """Ask for an actor and return; it may wait for room, which is said, and can be killed while it waits."""
@@ -91,6 +94,7 @@ class RayCluster:
             is_reachable=lambda: not answers(connection.address),
             pack_code=lambda: self._pack_code(config),
             say_waiting=lambda: self._say(waiting_line(connection.ray, placement)),
+            find_misfit=lambda: find_misfit(connection.ray, connection.address, self._placements),
             on_begun=lambda: _remove(logs_probe, staging_probe),
         )
         self._handles.append(handle)
@@ -126,7 +130,6 @@ class RayCluster:
     def _connect(self) -> Connection:
         if self._address is not None:
             return Connection(self._address)
-        import_ray_soon()
         kept = join_keeper(self._home_ray, self._say)
         try:
             return self._enter(kept)
@@ -196,7 +199,8 @@ class RayCluster:
         if not free:
             return placement  # Ray will say that the node is gone
         new = max(free, key=lambda node: node.free_cpu_count)
-        check_versions(ray, self._address or "", (moved := replace(placement, node=new.node, host=new.host),))
+        moved = replace(placement, node=new.node, host=new.host)
+        self._placements = (*self._placements, moved)
         return moved
 
     def _write_probe(self, folder: str) -> Probe:
@@ -238,8 +242,11 @@ def waiting_line(ray: Any, placement: Placement) -> str:
     return f"waiting for {wants} on Ray: {free:g} of {have:g} CPUs are free (instance {placement.instance})"
 
 
-def check_versions(ray: Any, address: str, placements: tuple[Placement, ...]) -> None:
-    """Refuse nodes that do not have this very version of runner, each by name."""
+def find_misfit(ray: Any, address: str, placements: tuple[Placement, ...]) -> ClusterUnavailable | None:
+    """The nodes that do not have this very version of runner, each by name; None when all have it.
+
+    Asked only after an instance failed to begin: the question takes a process of Ray's on each node.
+    """
     strategy = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
     ask = ray.remote(num_cpus=0, max_retries=0)(_make_question())
     answers_by_host = {
@@ -252,16 +259,17 @@ def check_versions(ray: Any, address: str, placements: tuple[Placement, ...]) ->
         try:
             found = json.loads(ray.get(answer, timeout=max(0.1, deadline - time.monotonic())))
         except ray.exceptions.RayError as error:
-            wrong.append(f"{host} does not answer ({type(error).__name__})")
+            log.warning("%s does not say its version of runner: %s", host, type(error).__name__)
             continue
         if found["version"] != runner.__version__:
             wrong.append(f"{host} has {found['version'] or 'no runner'} for {found['python']}")
-    if wrong:
-        raise ClusterUnavailable(
-            address,
-            f"every node needs runner {runner.__version__}, but {'; '.join(wrong)}",
-            f"install runner {runner.__version__} for the Python that Ray runs there",
-        )
+    if not wrong:
+        return None
+    return ClusterUnavailable(
+        address,
+        f"every node needs runner {runner.__version__}, but {'; '.join(wrong)}",
+        f"install runner {runner.__version__} for the Python that Ray runs there",
+    )
 
 
 def _make_question() -> Callable[[], str]:

@@ -11,16 +11,17 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
-import numpy as np
 
-from runner.dataset.report import Blame, write_report
-from runner.dispatch._loop import RECORD
 from runner.entity.job import JobError, Progress
 from runner.entity.plan import Plan
 from runner.entity.status import JobStatus
 from runner.store.home import JobFolder
+
+if TYPE_CHECKING:
+    from runner.dataset.report import Blame
 
 log = logging.getLogger(__name__)
 
@@ -92,6 +93,11 @@ class JobLogs:
         target = self._folder / "sys" / "job_report" / "processed_mini-batches.csv"
         if not folder.records.exists() or folder.records.stat().st_size == 0:
             return
+        import numpy as np
+
+        from runner.dataset.report import write_report
+        from runner.dispatch._loop import RECORD
+
         # Not closed by hand: while an error is on its way (a full disk), its traceback still holds the array.
         records = np.asarray(np.memmap(folder.records, dtype=RECORD, mode="r"))
         write_report(target, records, _blames(folder.failures))
@@ -126,6 +132,8 @@ class _Line(msgspec.Struct):
 
 def _blames(path: Path) -> dict[int, Blame]:
     """Class, message and place of each mini-batch that was set aside, one line each."""
+    from runner.dataset.report import Blame
+
     blames: dict[int, Blame] = {}
     if path.exists():
         decoder = msgspec.json.Decoder(_Line)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import queue
+import re
 import secrets
 import shutil
 import signal
@@ -394,8 +395,12 @@ def test_a_configured_cluster_is_checked_for_nodes_and_versions_and_then_used(
             cluster.place(job.spec(instances=2), job.said.append)
         with monkeypatch.context() as patch:
             patch.setattr(runner, "__version__", "99.9")
-            with pytest.raises(ClusterUnavailable, match=r"every node needs runner 99\.9, but \S+ has 0\.\d.* install"):
-                cluster.place(job.spec(), job.said.append)
+            misfit = job.start(cluster)
+            failed = job.await_event(InstanceFailed)
+            assert failed.reason == ClusterUnavailable.reason
+            assert re.search(r"every node needs runner 99\.9, but \S+ has 0\.\d.* install", failed.message)
+            misfit.close(run_shutdown=True, grace_s=5.0)
+            job.await_event(InstanceClosed)
         job.run_to_the_end(job.start(cluster))
     finally:
         cluster.close()
