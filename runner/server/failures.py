@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from runner.entity.failure import FailureRow
 from runner.entity.page import FailuresPage
 from runner.entity.status import FailureClass
-from runner.schedule.failures import read_failures
 from runner.server.pages import page_size_of, seal, unseal
 from runner.store.home import JobFolder
 
@@ -74,6 +73,8 @@ class FailurePages:
         wanted = frozenset(classes)
         sealed = ("failures", folder.root.name, sorted(wanted), include_history)
         size, after = page_size_of(page_size), unseal(page_token, sealed)
+        from runner.schedule.failures import read_failures  # not loaded by whoever only submits
+
         reader = self._take(page_token) or _Reader(read_failures(folder, all=include_history))
         rows: list[FailureRow] = []
         last, text = 0, 0

@@ -19,8 +19,6 @@ from runner.server.admission import admit, choose_name, drafted, remove_tree, st
 from runner.server.failures import FailurePages
 from runner.server.files import LogTail, list_logs, read_output
 from runner.server.pages import page_size_of, seal, unseal
-from runner.server.redrive import redrivable
-from runner.server.resume import resumable
 from runner.server.sight import end_if_abandoned, has_driver
 from runner.server.watch import watch
 from runner.store.home import Home
@@ -113,6 +111,8 @@ class Jobs:
         Raises:
             JobStatusConflict: it is Completed, or its driver lives or is just starting.
         """
+        from runner.server.resume import resumable  # not loaded by whoever only submits
+
         with resumable(self.store, self.get(name)) as message:
             job = self.store.begin_run(name, message)
         return self._launched(job)
@@ -122,6 +122,8 @@ class Jobs:
 
         JobStatusConflict when it has ended or its end was asked for; only its user may resume it then.
         """
+        from runner.server.resume import resumable
+
         with resumable(self.store, self.get(name), is_orphan=True) as told:
             job = self.store.begin_run(name, f"{message}; {told}" if told else message, orphan=orphan)
         return self._launched(job)
@@ -133,6 +135,8 @@ class Jobs:
             JobStatusConflict: nothing is open, it is not Completed, or its driver lives.
             ArgumentInvalid, SpecInvalid: the code has no entry script that could run.
         """
+        from runner.server.redrive import redrivable
+
         with redrivable(self.store, self.get(name), code) as message:
             job = self.store.begin_run(name, message)
         return self._launched(job)

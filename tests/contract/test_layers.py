@@ -10,6 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 HEAVY = ("ray", "pyarrow", "pandas", "numpy", "grpc", "polars", "yaml", "sqlite3", "google.protobuf")
+SUBMITTING = "import runner.cli.submit, runner.compose.client, runner.server.jobs, runner.spec.load"
 HELP = "import sys; sys.argv = ['runner', '--help']; from runner.cli.main import main; main()"
 
 
@@ -30,6 +31,10 @@ def test_rooms_import_only_rooms_below_them() -> None:
 @pytest.mark.parametrize("code", ["import runner", HELP], ids=["import", "help"])
 def test_nothing_heavy_is_imported_before_it_is_needed(code: str) -> None:
     assert loaded_by(code).isdisjoint(HEAVY)
+
+
+def test_whoever_submits_a_job_loads_nothing_of_those_who_run_it() -> None:
+    assert loaded_by(SUBMITTING).isdisjoint({*HEAVY} - {"yaml", "sqlite3"})
 
 
 def test_each_room_says_what_it_does_and_what_it_refuses_to_know() -> None:
