@@ -9,49 +9,39 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
-from runner.entity.lease import Part, Report, Tally
+from runner.dataset.storage import sync_folder
+from runner.entity.lease import Report
+from runner.entity.plan import Plan
 from runner.errors import StorageFailed
-from runner.schedule.causes import Causes
+from runner.schedule.book import Ledgerbook
 from runner.schedule.failures import encode_failure
-from runner.schedule.journal import Committed, Journal, Record
-
-
-@dataclass(slots=True)
-class Ledgerbook:
-    """What has been committed so far: counts, and the part of each range."""
-
-    tally: Tally = field(default_factory=Tally)
-    parts: dict[int, Part] = field(default_factory=dict)
-    """By the first mini-batch of its range."""
-    ranges: list[tuple[int, int]] = field(default_factory=list)
-    causes: Causes = field(default_factory=Causes)
-
-    def enter(self, first: int, end: int, tally: Tally, part: Part | None) -> None:
-        """Add one committed range."""
-        self.tally = self.tally + tally
-        self.ranges.append((first, end))
-        if part is not None:
-            self.parts[first] = part
-
-    def parts_in_order(self) -> list[Part]:
-        """The parts by mini-batch number."""
-        return [self.parts[first] for first in sorted(self.parts)]
+from runner.schedule.journal import Committed, Journal, Mended, Record
+from runner.schedule.mending import Mending, failed_classes, is_mend, mending_of
 
 
 class Tail:
-    """A file beside the journal whose valid length stands in the journal's records."""
+    """A file beside the journal whose valid length stands in the journal's records.
+
+    One that is not durable may be shorter than that after a power cut; it is never padded.
+    """
 
     def __init__(self, path: Path, length: int, *, durable: bool) -> None:
-        self._path, self._durable, self.length = path, durable, length
+        self._path, self._durable = path, durable
         try:
+            is_new = not path.exists()
             self._file: BinaryIO = open(path, "ab", buffering=0)  # noqa: SIM115 - closed by close()
-            self._file.truncate(length)
+            self.length = min(length, os.fstat(self._file.fileno()).st_size)
+            self._file.truncate(self.length)
+            if is_new and durable:
+                sync_folder(path.parent)
         except OSError as error:
             raise StorageFailed(str(path), error.strerror or str(error)) from None
+        if durable and self.length < length:
+            self._file.close()
+            raise StorageFailed(str(path), f"has {self.length} bytes, and the journal counts on {length}")
 
     def append(self, data: bytes) -> None:
         """Append; on disk when it returns if the file is durable."""
@@ -75,47 +65,95 @@ class Tail:
 class Committer:
     """Appends reports to the journal and enters them in the book."""
 
-    def __init__(self, journal: Journal, book: Ledgerbook, failures: Tail, records: Tail) -> None:
-        self._journal, self.book = journal, book
-        self._failures, self._records = failures, records
+    def __init__(self, journal: Journal, book: Ledgerbook, failures: Tail, records: Tail, plan: Plan) -> None:
+        self.journal, self.book = journal, book
+        self._failures, self._records, self._plan = failures, records, plan
 
     def commit(self, reports: Sequence[Report]) -> None:
         """Make reports durable, all by one fsync of the journal. Raises StorageFailed: the driver must end then."""
-        self._failures.append(b"".join(encode_failure(f) for report in reports for f in report.failures))
+        mendings = [self._mending(report) for report in reports]
+        told = [
+            report.failures if mending is None else mending.failures for report, mending in _both(reports, mendings)
+        ]
+        texts = [b"".join(map(encode_failure, failures)) for failures in told]
+        failures_end, records_end = self._failures.length, self._records.length
+        self._failures.append(b"".join(texts))
         self._records.append(b"".join(report.records for report in reports))
         lines: list[Record] = []
-        for report in reports:
-            number, news = self._journal.number_schema(report.part.schema if report.part else "")
-            lines += [*news, self._record(report, number)]
-        self._journal.append(lines)
-        for report in reports:
-            self.book.enter(report.first, report.end, report.tally, report.part)
-            for failure in report.failures:
+        places: list[int] = []
+        for report, mending, text in zip(reports, mendings, texts, strict=True):
+            failures_end, records_end = failures_end + len(text), records_end + len(report.records)
+            number, news = self.journal.number_schema(report.part.schema if report.part else "")
+            lines += news
+            places.append(len(lines))
+            ends = {"failures_end": failures_end, "records_end": records_end, "schema": number}
+            lines.append(self._committed(report, ends) if mending is None else _mended(report, mending, ends))
+        starts = self.journal.append(lines)
+        for report, mending, failures, place in zip(reports, mendings, told, places, strict=True):
+            self._enter(report, mending, lines[place], starts[place])
+            for failure in failures:
                 self.book.causes.see(failure)
 
-    def _record(self, report: Report, schema: int) -> Committed:
-        part, tally = report.part, report.tally
+    def _mending(self, report: Report) -> Mending | None:
+        retried = self.book.retried
+        return mending_of(report, retried, self._plan) if retried and is_mend(report, retried) else None
+
+    def _enter(self, report: Report, mending: Mending | None, record: Record, start: int) -> None:
+        if mending is None:
+            assert isinstance(record, Committed)
+            self.book.enter(report.first, report.end, record.tally, start if report.part else -1)
+            return
+        self.book.enter_mend(report.epoch, mending.tally, start)
+        for number in mending.mini_batches:
+            self.book.settle(number, self._plan.span_of(number).item_count)
+
+    def _committed(self, report: Report, ends: dict[str, int]) -> Committed:
+        tally = report.tally
+        failed = tally.failed_by_class
+        if len(report.failures) > tally.failed_mini_batch_count:
+            # Some failed item by item: which of their classes counts is decided in one place.
+            failed = failed_classes(report, self._plan)
         return Committed(
-            epoch=report.epoch,
-            first=report.first,
-            end=report.end,
-            lending=report.lending,
-            instance=report.instance,
-            part=part.file if part else "",
-            size=part.size_bytes if part else 0,
-            sha256=part.sha256 if part else "",
-            rows=part.row_count if part else tally.row_count,
-            schema=schema,
-            schema_mini_batch=part.frame_mini_batch if part else -1,
-            frame_columns=part.frame_columns if part else None,
+            **_fields(report, ends),
+            rows=report.part.row_count if report.part else tally.row_count,
             items=tally.item_count,
             failed_items=tally.failed_item_count,
-            failed={str(cls): n for cls, n in tally.failed_by_class.items()},
-            failures_end=self._failures.length,
-            records_end=self._records.length,
+            failed={str(cls): n for cls, n in failed.items()},
         )
 
     def close(self) -> None:
         """Close journal and files."""
-        for file in (self._journal, self._failures, self._records):
+        for file in (self.journal, self._failures, self._records):
             file.close()
+
+
+def _both(reports: Sequence[Report], mendings: Sequence[Mending | None]) -> zip[tuple[Report, Mending | None]]:
+    return zip(reports, mendings, strict=True)
+
+
+def _mended(report: Report, mending: Mending, ends: dict[str, int]) -> Mended:
+    tally = mending.tally
+    return Mended(
+        **_fields(report, ends),
+        rows=report.part.row_count if report.part else tally.row_count,
+        mends=mending.mends,
+        failed_items=tally.failed_item_count,
+        failed={str(cls): n for cls, n in tally.failed_by_class.items()},
+    )
+
+
+def _fields(report: Report, ends: dict[str, int]) -> dict[str, Any]:
+    part = report.part
+    return {
+        "epoch": report.epoch,
+        "first": report.first,
+        "end": report.end,
+        "lending": report.lending,
+        "instance": report.instance,
+        "part": part.file if part else "",
+        "size": part.size_bytes if part else 0,
+        "sha256": part.sha256 if part else "",
+        "schema_mini_batch": part.frame_mini_batch if part else -1,
+        "frame_columns": part.frame_columns if part else None,
+        **ends,
+    }

@@ -11,9 +11,9 @@ import logging
 import os
 import socket
 import threading
-import time
 import traceback
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -26,13 +26,14 @@ from runner.entity.lease import InstanceConfig, Tally
 from runner.entity.parallel import ParallelSpec
 from runner.entity.plan import Plan
 from runner.entity.status import JobStatus
-from runner.errors import MEANINGS, Defect, IllegalTransition, JournalDamaged, RunnerError
+from runner.errors import MEANINGS, Defect, IllegalTransition, RunnerError
 from runner.plan.make import make_plan
-from runner.schedule.commit import Committer, Ledgerbook, Tail
+from runner.schedule.book import Ledgerbook, read_book
+from runner.schedule.commit import Committer
 from runner.schedule.grounds import Grounds
 from runner.schedule.job_logs import JobLogs
-from runner.schedule.journal import JOURNAL_VERSION, Begun, Committed, Journal, Opened, Replay, Schema, part_of, replay
 from runner.schedule.leases import LeaseTable
+from runner.schedule.opening import Redrive, count_ends, open_journal, reopen
 from runner.schedule.policy import exceeded_threshold, nothing_succeeded
 from runner.schedule.pulse import Pulse
 from runner.schedule.shift import Canceled, Shift
@@ -108,7 +109,7 @@ class Driver:
             self._logs.end(status, failed, progress, self._folder)
         if status is JobStatus.CANCELED and self._store.get(self._name).status is not JobStatus.CANCEL_REQUESTED:
             self._store.move(self._name, JobStatus.CANCEL_REQUESTED, message="a signal asked for it")
-        if status is not JobStatus.COMPLETED and hasattr(self, "_grounds") and not self._book.ranges:
+        if status is not JobStatus.COMPLETED and hasattr(self, "_grounds") and self._book.is_empty:
             self._grounds.take_back()
         self._store.move(self._name, status, message=str(error or ""), error=failed, progress=progress)
         if status is JobStatus.COMPLETED:
@@ -123,15 +124,22 @@ class Driver:
         for notice in self._spec.notices:
             log.info(notice)
         self._move(JobStatus.PREPARING)
-        said = replay(self._folder.journal)
+        said = read_book(self._folder.journal)
+        self._book = said.book
+        redrive = Redrive.read(self._folder)
+        if redrive is not None and redrive.code is not None:
+            self._spec = replace(self._spec, code=str(self._folder.root / redrive.code))
         self._plan = self._make_plan()
-        committer = self._open_journal(said)
+        ends = count_ends(self._store, self._name)
+        self._epoch = said.epoch + 1
+        committer = open_journal(self._folder, self._name, self._plan, said, ends)
         self._grounds = Grounds(self._spec)
         table = LeaseTable(total=self._plan.mini_batch_count, epoch=self._epoch, unit_starts=self._plan.unit_starts)
-        table.restore(self._book.ranges)
+        table.restore(self._book.ranges())
         try:
+            table.mend(reopen(self._folder, self._plan, said, committer, ends, redrive, {}))
             self._check_thresholds()
-            staging = self._grounds.prepare(is_new=not self._book.ranges)
+            staging = self._grounds.prepare(is_new=self._book.is_empty)
             with Shift(self._spec, self._plan, table, committer, self._pulse, self._cancelled) as shift:
                 shift.on_progress = self._show
                 shift.on_logs = self._log_chunks
@@ -148,11 +156,11 @@ class Driver:
             raise error
         if self._cancelled.is_set():
             raise Canceled
-        self._publish(staging)
+        self._publish(staging, committer)
 
     def _check_thresholds(self) -> None:
         """What the run before has committed may be too much already; it died before it could say so."""
-        error = exceeded_threshold(self._spec, self._book.tally, self._plan.mini_batch_count, self._book.causes.first)
+        error = exceeded_threshold(self._spec, self._book.judged, self._plan.mini_batch_count, self._book.causes.first)
         if error is not None:
             raise error
 
@@ -164,11 +172,12 @@ class Driver:
         finally:
             cluster.close()
 
-    def _publish(self, staging: Path | None) -> None:
+    def _publish(self, staging: Path | None, committer: Committer) -> None:
         self._move(JobStatus.FINALIZING)
         if self._spec.output is not None and staging is not None:
+            _, parts = self._book.parts(self._folder.journal, committer.journal.schemas)
             self._pulse.say(f"publishing to {self._spec.output.target}")
-            publish(self._spec.output, staging, self._book.parts_in_order(), self._name)
+            publish(self._spec.output, staging, [part for part in parts if part.file], self._name)
 
     def _make_plan(self) -> Plan:
         path = self._folder.plan
@@ -182,36 +191,6 @@ class Driver:
         log.info("planned %d mini-batches of %d items", plan.mini_batch_count, plan.item_count)
         self._logs.planned(plan)
         return plan
-
-    def _open_journal(self, said: Replay) -> Committer:
-        schemas: dict[int, str] = {}
-        epoch, failures_end, records_end = 0, 0, 0
-        journal = Journal(self._folder.journal, said.length)
-        if said.records:
-            self._check_journal(said)
-        for record in said.records:
-            if isinstance(record, Opened):
-                epoch = record.epoch
-            elif isinstance(record, Schema):
-                schemas[record.number] = record.text
-                journal.know_schema(record)
-            elif isinstance(record, Committed):
-                self._book.enter(record.first, record.end, record.tally, part_of(record, schemas))
-                failures_end = max(failures_end, record.failures_end)
-                records_end = max(records_end, record.records_end)
-        self._book.causes.recall(self._folder.failures, failures_end)
-        self._epoch = epoch + 1
-        begun = [] if said.records else [Begun(JOURNAL_VERSION, self._name, self._plan.fingerprint)]
-        journal.append([*begun, Opened(self._epoch, time.time(), socket.gethostname(), os.getpid())])
-        failures = Tail(self._folder.failures, failures_end, durable=True)
-        return Committer(journal, self._book, failures, Tail(self._folder.records, records_end, durable=False))
-
-    def _check_journal(self, said: Replay) -> None:
-        begun = said.records[0]
-        if not isinstance(begun, Begun) or begun.version != JOURNAL_VERSION:
-            raise JournalDamaged(0, f"it is not of version {JOURNAL_VERSION}, which this runner reads")
-        if begun.job != self._name or begun.fingerprint != self._plan.fingerprint:
-            raise JournalDamaged(0, "it belongs to another job or another plan")
 
     def _config(self, placement: Placement, staging: Path | None) -> InstanceConfig:
         return InstanceConfig(
@@ -251,7 +230,7 @@ class Driver:
     def _progress(self, live: Tally, instance_count: int = 0, worker_count: int = 0) -> Progress:
         book = getattr(self, "_book", Ledgerbook())
         plan: Plan | None = getattr(self, "_plan", None)
-        tally = book.tally + live
+        tally = book.judged + live
         return Progress(
             item_count=plan.item_count if plan else None,
             done_item_count=tally.item_count,

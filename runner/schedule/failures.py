@@ -123,8 +123,7 @@ def _cut(text: str, limit: int) -> str:
     return f"{text[: limit // 2]}\n... {len(text) - limit} characters are left out ...\n{text[-(limit // 2) :]}"
 
 
-@dataclass(frozen=True, slots=True)
-class OpenItems:
+class OpenItems(msgspec.Struct, frozen=True, gc=False):
     """Items that are set aside and of which no later run has said anything, and where their rows would stand."""
 
     mini_batch: int

@@ -266,9 +266,14 @@ class Journal:
             self.length += len(line)
         return starts
 
-    def know_schema(self, record: Schema) -> None:
+    @property
+    def schemas(self) -> dict[int, str]:
+        """Every schema by its number."""
+        return {number: text for text, number in self._schemas.items()}
+
+    def know_schema(self, number: int, text: str) -> None:
         """Remember a schema that a replay has met."""
-        self._schemas[record.text] = record.number
+        self._schemas[text] = number
 
     def number_schema(self, text: str) -> tuple[int, list[Record]]:
         """The number of a schema, with the record to append first when it is new; -1 for no schema."""

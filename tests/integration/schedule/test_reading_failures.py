@@ -82,6 +82,7 @@ def test_failures_come_by_mini_batch_and_first_item_whatever_the_order_of_commit
         unit=0,
         file="/data/lamps",
         row=30,
+        key=None,
         item_count=10,
         cls=FailureClass.USER_ERROR,
         exception_type="ValueError",

@@ -91,7 +91,7 @@ def test_a_schema_is_written_once_and_found_again(tmp_path: Path) -> None:
     number, news = journal.number_schema("a schema")
     assert news == [Schema(number, "a schema")] and journal.number_schema("a schema") == (number, [])
     other = Journal(tmp_path / "other", 0)
-    other.know_schema(Schema(number, "a schema"))
+    other.know_schema(number, "a schema")
     assert other.number_schema("a schema") == (number, []) and other.number_schema("new")[0] != number
     part = part_of(Committed(epoch=1, first=0, end=1, part="p", schema=number), {number: "a schema"})
     assert part is not None and part.schema == "a schema"
