@@ -12,7 +12,7 @@ import hypothesis
 import pytest
 
 TESTS = Path(__file__).parent
-MARKED_FOLDERS = ("ray", "crash")
+MARKED_FOLDERS = ("ray", "crash", "chaos")
 LONG_TIMEOUT_S = 300
 """For what starts clusters, kills processes or is slow by its nature."""
 GRACE_S = 20.0
