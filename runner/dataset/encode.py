@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -46,8 +45,8 @@ def open_sink(file: HashedFile) -> pa.NativeFile:
 class TableFile:
     """One Parquet or IPC file being written from slices; rows keep their order, row groups are made of whole slices."""
 
-    def __init__(self, path: Path, schema: pa.Schema, output: OutputSpec) -> None:
-        self.file = HashedFile(path)
+    def __init__(self, file: HashedFile, schema: pa.Schema, output: OutputSpec) -> None:
+        self.file = file
         self.row_count = 0
         self._schema = schema
         self._output = output

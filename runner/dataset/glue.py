@@ -7,7 +7,6 @@ the input. Only the footer is written anew: the row groups of all pieces, with t
 from __future__ import annotations
 
 import threading
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from runner.dataset.encode import ROW_GROUP_ROWS, TableFile, parquet_settings
+from runner.dataset.storage import HashedFile
 from runner.dataset.thrift import I64, LIST, STRUCT, Struct, read_struct, write_struct
 from runner.entity.parallel import OutputSpec
 from runner.errors import Defect
@@ -55,19 +55,31 @@ def _encode(rows: pa.Table, compression: str, sink: pa.NativeFile) -> None:
 
 
 class GluedFile(TableFile):
-    """A Parquet part: rows that are encoded here, and whole Parquet files of the same schema taken over."""
+    """A Parquet part: rows that are encoded here, and whole Parquet files of the same schema taken over.
 
-    def __init__(self, path: Path, schema: pa.Schema, output: OutputSpec) -> None:
-        super().__init__(path, schema, output)
+    The file may hold some of those already: the footer alone says which of its bytes count, and in what order.
+    """
+
+    def __init__(self, file: HashedFile, schema: pa.Schema, output: OutputSpec) -> None:
+        super().__init__(file, schema, output)
         self._head: Struct = {}
         self._groups: list[Struct] = []
-        self.file.write(MAGIC)
+        if not file.size_bytes:
+            file.write(MAGIC)
 
     def take_over(self, encoded: memoryview, row_count: int) -> None:
         """Append the rows of a Parquet file, which must have exactly this file's schema."""
         if self._pending:
             self._flush()
         self._append(encoded, row_count)
+
+    def refer(self, encoded: memoryview, offset: int, row_count: int) -> None:
+        """Let the rows of a Parquet file follow that lies in this file already, at `offset`."""
+        if self._pending:
+            self._flush()
+        encoded = encoded.cast("B")
+        self._enter(read_struct(encoded[-8 - _footer_bytes(encoded) : -8]), offset)
+        self.row_count += row_count
 
     def _flush(self) -> None:
         rows = pa.concat_tables(self._pending) if self._pending else self._schema.empty_table()
@@ -76,19 +88,20 @@ class GluedFile(TableFile):
 
     def _append(self, encoded: memoryview, row_count: int) -> None:
         encoded = encoded.cast("B")
-        footer_bytes = int.from_bytes(encoded[-8:-4], "little")
-        body = encoded[len(MAGIC) : -8 - footer_bytes]
-        head = read_struct(encoded[-8 - footer_bytes : -8])
+        footer_bytes = _footer_bytes(encoded)
+        self._enter(read_struct(encoded[-8 - footer_bytes : -8]), self.file.size_bytes - len(MAGIC))
+        self.file.write(encoded[len(MAGIC) : -8 - footer_bytes])
+        self.row_count += row_count
+
+    def _enter(self, head: Struct, shift: int) -> None:
+        """Take the row groups of a footer, whose file's first byte lies at `shift` of this one."""
         if not self._head:
             self._head = head
         elif any(self._head.get(n) != head.get(n) for n in (_SCHEMA, _KEY_VALUES)):
             raise Defect("row groups of two schemas were to be put into one file")
-        shift = self.file.size_bytes - len(MAGIC)
         for group in head[_ROW_GROUPS][1][1]:
             _move(group, shift)
             self._groups.append(group)
-        self.file.write(body)
-        self.row_count += row_count
 
     def finish(self) -> None:
         """Write the rest and the footer, and make the file durable."""
@@ -99,6 +112,10 @@ class GluedFile(TableFile):
         footer = write_struct(self._head)
         self.file.write(footer + len(footer).to_bytes(4, "little") + MAGIC)
         self.file.finish()
+
+
+def _footer_bytes(encoded: memoryview) -> int:
+    return int.from_bytes(encoded[-8:-4], "little")
 
 
 def _move(group: Struct, shift: int) -> None:

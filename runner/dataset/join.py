@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from runner.dataset.encode import TableFile, open_sink
+from runner.dataset.glue import GluedFile
 from runner.dataset.output_schema import plain, unify_returned
 from runner.dataset.parts import BORDER, BORDERS_SUFFIX, check_same_columns
 from runner.dataset.render import text_settings
@@ -23,6 +25,8 @@ from runner.entity.parallel import OutputSpec
 
 MANIFEST = "_manifest.json"
 READ_ROWS = 1 << 18
+GLUE_BYTES = 1 << 20
+"""Parts of at least this size are joined without decoding them; row groups that are smaller are slow to read."""
 SMALL = 1 / 16
 """Of `part_size`: smaller parts are joined. Joining decodes and encodes again, which at full speed costs as much as the
 job itself; from 8 MB on a file is large enough to be left as it is, and a slow job's tiny parts cost little to join."""
@@ -202,15 +206,29 @@ def _one_file(
         part = parts[0]
         return Final(part.file, name, part.row_count, part.size_bytes, part.sha256)
     joined = staging / f"joined-{number:05d}"
-    writer = TableFile(joined, schema, output)
+    writer = (GluedFile if output.format == "parquet" else TableFile)(HashedFile(joined), schema, output)
     try:
         for part in parts:
-            for table in read_tables(staging / part.file, output.format):
-                writer.write(table)
+            _copy(writer, staging / part.file, part, schema, output)
         writer.finish()
     finally:
         writer.close()
     return Final(joined.name, name, writer.row_count, writer.file.size_bytes, writer.file.sha256)
+
+
+def _copy(writer: TableFile, path: Path, part: Part, schema: pa.Schema, output: OutputSpec) -> None:
+    """Add the rows of a part. Its row groups are taken over as they are unless they are tiny, or of another schema."""
+    is_same = plain(decode_schema(part.schema)) == schema
+    if isinstance(writer, GluedFile) and is_same and part.size_bytes >= GLUE_BYTES:
+        with (
+            open(path, "rb") as file,
+            mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as mapped,
+            memoryview(mapped) as encoded,
+        ):
+            writer.take_over(encoded, part.row_count)
+        return
+    for table in read_tables(path, output.format):
+        writer.write(table)
 
 
 def read_tables(path: Path, output_format: str) -> Iterator[pa.Table]:

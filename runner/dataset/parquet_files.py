@@ -103,12 +103,25 @@ class _Reader:
         return int(self._starts[self._group_of(row)])
 
     def stream(self, row: int, columns: Sequence[str], batch_rows: int) -> Iterator[pa.RecordBatch]:
-        """Batches of `columns` from `row`, which is one that `entry_before` gave, to the end of the file."""
-        groups = list(range(self._group_of(row), self._file.metadata.num_row_groups))
-        batches: Iterator[pa.RecordBatch] = self._file.iter_batches(
-            batch_size=batch_rows, row_groups=groups, columns=list(columns), use_threads=False
-        )
-        return batches
+        """Batches of `columns` from `row`, which is one that `entry_before` gave, to the end of the file.
+
+        No batch reaches into a row group behind the one that was asked for, unless they are small: decoding the first
+        rows of one costs as much as unpacking its first pages, and the next reader of them may be another worker.
+        """
+        for groups in self._runs(self._group_of(row), batch_rows):
+            yield from self._file.iter_batches(
+                batch_size=batch_rows, row_groups=groups, columns=list(columns), use_threads=False
+            )
+
+    def _runs(self, first: int, row_count: int) -> Iterator[range]:
+        """The row groups from `first` on, as many together as have `row_count` rows, at least one."""
+        start = first
+        for group in range(first, len(self._starts) - 1):
+            if self._starts[group + 1] - self._starts[start] >= row_count:
+                yield range(start, group + 1)
+                start = group + 1
+        if start < len(self._starts) - 1:
+            yield range(start, len(self._starts) - 1)
 
     def close(self) -> None:
         self._file.close(force=True)

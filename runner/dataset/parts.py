@@ -1,11 +1,14 @@
 """Makes one part of the segments of a lease: the chosen copy of every mini-batch, in mini-batch order.
 
 Entries that follow each other in one segment are copied as one slice, so the cost is per run of mini-batches that one
-worker took together. Segments are mapped, rows are encoded a row group at a time: memory does not grow with the part.
+worker took together. What workers have encoded lies in the lease's payload, which becomes the part by a footer.
+Segments are mapped, rows are encoded a row group at a time: memory does not grow with the part.
 """
 
 from __future__ import annotations
 
+import mmap
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +22,7 @@ from runner.dataset.glue import GluedFile
 from runner.dataset.output_schema import forget_origin, plain, unify_returned
 from runner.dataset.schemas import encode_schema
 from runner.dataset.spool import ENTRY, Segment, to_records, words_of
-from runner.dataset.storage import HashedFile, sync_folder, telling
+from runner.dataset.storage import ContinuedFile, HashedFile, sync_folder, telling
 from runner.entity.lease import Part
 from runner.entity.parallel import OutputSpec
 from runner.errors import Defect, OutputInvalid
@@ -56,27 +59,43 @@ def assemble(
     numbers: npt.NDArray[np.integer],
     output: OutputSpec | None,
     target_file: Path | None,
+    payload: Path | None = None,
+    *,
+    is_whole_lease: bool = False,
 ) -> Assembly:
     """Make the part of mini-batches [first, first + len(numbers)); durable when this returns.
 
     `numbers` holds for each mini-batch the number of the segment whose copy counts, 0 for one that was set aside;
-    `segments` maps those numbers to files. An existing `target_file` is overwritten. Nothing is written without output,
-    or where all results were empty. Raises OutputInvalid naming two mini-batches whose results cannot stand in one
-    output, StorageFailed when the disk says no, Defect when a segment lacks a mini-batch that names it.
+    `segments` maps those numbers to files, and `payload` is the file to which their encoded sections were appended. It
+    becomes the part itself where nobody else needs it (`is_whole_lease`). An existing `target_file` is overwritten.
+    Nothing is written without output, or where all results were empty. Raises OutputInvalid naming two mini-batches
+    whose results cannot stand in one output, StorageFailed when the disk says no, Defect when a segment lacks a
+    mini-batch that names it.
     """
-    opened = {int(n): Segment.open(segments[int(n)]) for n in np.unique(numbers) if n}
+    mapped = _map(payload)
+    opened = {int(n): Segment.open(segments[int(n)], mapped) for n in np.unique(numbers) if n}
     chosen, owners = _choose(opened, first, np.asarray(numbers, np.int64))
     records = to_records(chosen)
     if output is None or target_file is None:
         return Assembly(None, records)
     with telling(target_file, "the part cannot be written"):
         if any(segment.mode == "rows" for segment in opened.values()):
-            part = _assemble_rows(opened, chosen, owners, output, target_file)
+            base = payload if is_whole_lease and mapped is not None else None
+            part = _assemble_rows(opened, chosen, owners, output, target_file, base)
         else:
             part = _assemble_text(opened, chosen, owners, output, target_file)
         if part is not None:
             sync_folder(target_file.parent)
     return Assembly(part, records)
+
+
+def _map(payload: Path | None) -> pa.Buffer | None:
+    if payload is None or not payload.exists():
+        return None
+    with telling(payload, "the payload cannot be read"), open(payload, "rb") as file:
+        if not os.fstat(file.fileno()).st_size:
+            return None
+        return pa.py_buffer(mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ))
 
 
 def _choose(
@@ -221,6 +240,7 @@ def _assemble_rows(
     owners: npt.NDArray[np.int64],
     output: OutputSpec,
     target_file: Path,
+    payload: Path | None,
 ) -> Part | None:
     runs = _runs(chosen, owners)
     if not len(runs.offset):
@@ -231,21 +251,36 @@ def _assemble_rows(
     in_order = [(schemas[place], int(runs.mini_batch[at])) for place, at in zip(places, firsts, strict=True)]
     schema = unify_returned(in_order)
     first = in_order[0][1]
+    stretches = list(_rows_of(runs.segment, runs.section, runs.offset, runs.extent))
+    whole = {
+        (number, section)
+        for number, section, _, extent in stretches
+        if opened[number].is_encoded(section)
+        and extent == opened[number].section_rows(section)
+        and schemas[number, section] == plain(schema)
+    }
+    if payload is not None and not _is_mostly(payload, [opened[number].encoded_section(s)[0] for number, s in whole]):
+        payload = None
+    file = HashedFile(target_file) if payload is None else ContinuedFile(payload)
+    writer = (GluedFile if output.format == "parquet" else TableFile)(file, plain(schema), output)
     tables: dict[tuple[int, int], pa.Table] = {}
-    writer = (GluedFile if output.format == "parquet" else TableFile)(target_file, plain(schema), output)
     try:
-        for number, section, offset, extent in _rows_of(runs.segment, runs.section, runs.offset, runs.extent):
-            segment = opened[number]
-            encoded = segment.encoded_section(section) if extent == segment.section_rows(section) else None
-            if encoded is not None and isinstance(writer, GluedFile) and schemas[number, section] == plain(schema):
-                writer.take_over(encoded, extent)
+        for number, section, offset, extent in stretches:
+            if (number, section) in whole and isinstance(writer, GluedFile):
+                encoded, at = opened[number].encoded_section(section)
+                if payload is not None:
+                    writer.refer(encoded, at, extent)
+                else:
+                    writer.take_over(encoded, extent)
                 continue
             if (number, section) not in tables:
-                tables[number, section] = segment.section(section)
+                tables[number, section] = opened[number].section(section)
             writer.write(tables[number, section].slice(offset, extent))
         writer.finish()
     finally:
         writer.close()
+    if payload is not None:
+        os.rename(payload, target_file)
     return Part(
         file=target_file.name,
         size_bytes=writer.file.size_bytes,
@@ -254,3 +289,8 @@ def _assemble_rows(
         frame_mini_batch=first,
         schema=encode_schema(forget_origin(schema, first)),
     )
+
+
+def _is_mostly(payload: Path, counted: list[memoryview]) -> bool:
+    """Whether a payload is worth being the part: not mostly what died workers left, or must be encoded anew."""
+    return 2 * sum(map(len, counted)) >= payload.stat().st_size

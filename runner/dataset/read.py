@@ -180,7 +180,7 @@ class _OpenFile:
             first_item=row,
             columns=columns,
             cut=cut,
-            kept=pa.Table.from_batches([batch.select(self._keep)]) if self._keep else None,
+            kept=batch.select(self._keep) if self._keep else None,
             byte_count=byte_count,
         )
 

@@ -30,7 +30,7 @@ class Slab:
     """Row of the slab's first row in its file; for files the index in the plan."""
     columns: Columns | None = None
     cut: Cut | None = None
-    kept: pa.Table | None = None
+    kept: pa.Table | pa.RecordBatch | None = None
     """The columns to be written beside what `run` returns, rows aligned with the slab."""
     byte_count: int = 0
 

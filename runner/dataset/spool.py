@@ -7,12 +7,12 @@ an open lease, and what a power cut takes is run again. Its checksum tells a who
 offset                content
 ====================  =====================================================================================
 0                     ``HEADER``: magic ``runnerSG``, version u4, kind u4 (0 count, 1 text, 2 rows), 48 zero bytes
-64                    payload. Text: the entries' lines one after the other. Rows: sections of one schema each, at
-                      multiples of 64 bytes: an Arrow IPC stream, uncompressed, or, for Parquet output and
-                      at least ``ENCODE_BYTES``, a Parquet file whose row groups a part can take over. Count: nothing
+64                    content. Text: the entries' lines one after the other. Rows: sections of one schema each, at
+                      multiples of 64 bytes: an Arrow IPC stream, uncompressed. Count: nothing
 index_offset          ``ENTRY`` structs, one per mini-batch, in the order in which they were run
 after them            JSON: ``{"sections": [[offset, bytes, rows, kind], ...], "frames": [[column, ...], ...]}``;
-                      kind is 0 for IPC, 1 for Parquet
+                      kind is 0 for IPC, 1 for a Parquet file of at least ``ENCODE_BYTES`` (before encoding) that lies
+                      not here but at that offset of the lease's payload, which a part can take over
 last 64 bytes         ``FOOTER``: magic, version u4, crc32 of index and JSON u4, index_offset u8, entry_count u8,
                       entry_bytes u4, zero u4, json_bytes u8, zero u8, zero u8
 ====================  =====================================================================================
@@ -41,6 +41,7 @@ import pyarrow.parquet as pq
 from runner.dataset.gather import Gathered, gather
 from runner.dataset.glue import encode_parquet
 from runner.dataset.output_schema import plain
+from runner.dataset.payload import Payload
 from runner.dataset.render import Mode, Renderer
 from runner.dataset.storage import telling
 from runner.dataset.text import csv_lines, table_json_lines
@@ -50,6 +51,9 @@ MAGIC = b"runnerSG"
 VERSION = 1
 ALIGNMENT = 64
 ENCODE_BYTES = 1 << 20
+ONE_WRITE_BYTES = 1 << 30
+"""The kernel writes at most 2 GB at once, and an append to the payload is one write."""
+_IPC, _ENCODED = 0, 1
 KINDS: tuple[Mode, ...] = ("count", "text", "rows")
 
 RECORD_FIELDS = [
@@ -99,8 +103,10 @@ class Taken(Protocol):
     def kept(self) -> list[tuple[Any, int, int]]: ...
 
 
-def write_segment(path: str | Path, taken: Taken, renderer: Renderer) -> int:
+def write_segment(path: str | Path, taken: Taken, renderer: Renderer, payload: Payload | None = None) -> int:
     """Write what was taken as one segment; returns its size in bytes.
+
+    With a `payload`, long stretches of rows for Parquet are encoded and appended there.
 
     Raises StorageFailed when the disk says no, OutputInvalid when a kept column and a returned one share a name.
     Nothing that was taken can fail for what it holds: `Renderer.finish` has seen to that.
@@ -115,7 +121,7 @@ def write_segment(path: str | Path, taken: Taken, renderer: Renderer) -> int:
                 if renderer.output is not None and renderer.output.format in ("csv", "jsonl"):
                     lines, frames = _rendered(entries, gathered, renderer.output.format)
                     return _write_text(file, entries, lines, frames)
-                return _write_rows(file, entries, gathered, renderer)
+                return _write_rows(file, entries, gathered, renderer, payload)
             if renderer.mode == "text":
                 frames = _number_frames(entries, renderer)
                 return _write_text(file, entries, taken.outputs, frames)
@@ -184,26 +190,28 @@ def _write_text(file: pa.NativeFile, entries: Entries, lines: Sequence[bytes], f
     return _finish(file, int(ends[-1]) if len(ends) else at, entries, [], frames)
 
 
-def _write_rows(file: pa.NativeFile, entries: Entries, gathered: Gathered, renderer: Renderer) -> int:
+def _write_rows(
+    file: pa.NativeFile, entries: Entries, gathered: Gathered, renderer: Renderer, payload: Payload | None = None
+) -> int:
     _begin(file, "rows")
     entries["section"], entries["offset"], entries["extent"] = gathered.section, gathered.offset, gathered.extent
-    is_parquet = renderer.output is not None and renderer.output.format == "parquet"
+    output = renderer.output
     sections: list[list[int]] = []
     for number, table in enumerate(gathered.sections):
         mine = np.flatnonzero(gathered.section == number)
-        for chosen, rows in _stretches(entries, mine, table) if is_parquet else [(mine, table)]:
-            is_encoded = is_parquet and rows.nbytes >= ENCODE_BYTES
-            _align(file)
-            start = file.tell()
-            if is_encoded:
-                assert renderer.output is not None
-                file.write(encode_parquet(rows.cast(plain(rows.schema)), renderer.output.compression))
+        for chosen, rows in [(mine, table)] if payload is None else _stretches(entries, mine, table):
+            if payload is not None and output is not None and ENCODE_BYTES <= rows.nbytes <= ONE_WRITE_BYTES:
+                encoded = encode_parquet(rows.cast(plain(rows.schema)), output.compression)
+                place = [payload.append(encoded), len(encoded), rows.num_rows, _ENCODED]
             else:
+                _align(file)
+                start = file.tell()
                 with pa.ipc.new_stream(file, rows.schema) as writer:
                     writer.write_table(rows)
+                place = [start, file.tell() - start, rows.num_rows, _IPC]
             entries["section"][chosen] = len(sections)
             entries["offset"][chosen] = np.cumsum(entries["extent"][chosen]) - entries["extent"][chosen]
-            sections.append([start, file.tell() - start, rows.num_rows, int(is_encoded)])
+            sections.append(place)
     _align(file)
     return _finish(file, file.tell(), entries, sections, [])
 
@@ -236,7 +244,7 @@ def _align(file: pa.NativeFile) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A segment open for reading: its index in memory, its payload mapped."""
+    """A segment open for reading: its index in memory, its content and the lease's payload mapped."""
 
     path: Path
     mode: Mode
@@ -246,16 +254,20 @@ class Segment:
     """The distinct columns of frames written as text."""
     _sections: tuple[tuple[int, int, int, int], ...]
     _buffer: pa.Buffer
+    _payload: pa.Buffer | None
 
     @staticmethod
-    def open(path: str | Path) -> Segment:
-        """Open a segment; raises StorageFailed if it cannot be read, Defect if it is torn or of another kind."""
+    def open(path: str | Path, payload: pa.Buffer | None = None) -> Segment:
+        """Open a segment of a lease whose payload is mapped already.
+
+        Raises StorageFailed if it cannot be read, Defect if it is torn or of another kind.
+        """
         with telling(path, "the segment cannot be read"), open(path, "rb") as file:
             size = os.fstat(file.fileno()).st_size
             if size < HEADER.itemsize + FOOTER.itemsize:
                 raise Defect(f"segment {path} is torn: it has {size} bytes")
             mapped = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
-        return _parse(Path(path), pa.py_buffer(mapped), size)
+        return _parse(Path(path), pa.py_buffer(mapped), size, payload)
 
     @property
     def records(self) -> npt.NDArray[np.void]:
@@ -268,26 +280,35 @@ class Segment:
 
     def section(self, number: int) -> pa.Table:
         """The rows of one section, not copied unless they are encoded; valid even when the file is unlinked."""
-        offset, length, _, is_encoded = self._sections[number]
-        data = self._buffer.slice(offset, length)
-        if is_encoded:
+        data = self._data(number)
+        if self.is_encoded(number):
             return pq.read_table(pa.BufferReader(data))
         with pa.ipc.open_stream(data) as reader:
             return reader.read_all()
 
+    def is_encoded(self, number: int) -> bool:
+        """Whether a section is a Parquet file in the payload."""
+        return self._sections[number][3] == _ENCODED
+
+    def _data(self, number: int) -> pa.Buffer:
+        offset, length, _, kind = self._sections[number]
+        if kind == _IPC:
+            return self._buffer.slice(offset, length)
+        if self._payload is None or offset + length > self._payload.size:
+            raise Defect(f"segment {self.path} is damaged: what it says of the lease's payload is not there")
+        return self._payload.slice(offset, length)
+
     def section_schema(self, number: int) -> pa.Schema:
         """The schema of one section."""
-        offset, length, _, is_encoded = self._sections[number]
-        data = self._buffer.slice(offset, length)
-        if is_encoded:
+        data = self._data(number)
+        if self.is_encoded(number):
             return pq.read_schema(pa.BufferReader(data))
         with pa.ipc.open_stream(data) as reader:
             return reader.schema
 
-    def encoded_section(self, number: int) -> memoryview | None:
-        """One section as a Parquet file, None if it is not encoded."""
-        offset, length, _, is_encoded = self._sections[number]
-        return memoryview(self._buffer)[offset : offset + length] if is_encoded else None
+    def encoded_section(self, number: int) -> tuple[memoryview, int]:
+        """An encoded section as a Parquet file, and where in the payload it begins."""
+        return memoryview(self._data(number)), self._sections[number][0]
 
     def section_rows(self, number: int) -> int:
         """How many rows one section has."""
@@ -306,7 +327,7 @@ def words_of(structs: Entries) -> npt.NDArray[np.int64]:
     return np.ascontiguousarray(structs).view(np.int64).reshape(len(structs), structs.dtype.itemsize // 8)
 
 
-def _parse(path: Path, buffer: pa.Buffer, size: int) -> Segment:
+def _parse(path: Path, buffer: pa.Buffer, size: int, payload: pa.Buffer | None) -> Segment:
     def need(holds: bool, what: str) -> None:
         if not holds:
             raise Defect(f"segment {path} is damaged: {what}")
@@ -329,4 +350,5 @@ def _parse(path: Path, buffer: pa.Buffer, size: int) -> Segment:
         frames=tuple(map(tuple, said["frames"])),
         _sections=tuple(map(tuple, said["sections"])),
         _buffer=buffer,
+        _payload=payload,
     )

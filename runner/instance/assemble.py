@@ -15,7 +15,7 @@ import numpy.typing as npt
 from runner.dataset.parts import assemble
 from runner.dataset.spool import RECORD
 from runner.dispatch._ledger import DONE
-from runner.entity.lease import Failure, Report, Tally
+from runner.entity.lease import Failure, Lease, Report, Tally
 from runner.entity.parallel import OutputSpec
 from runner.instance.tenure import Piece, Tenure, failure_tally
 from runner.worker.open_lease import segment_path
@@ -56,6 +56,16 @@ class Assembler:
         self._thread = threading.Thread(target=self._work, name=f"assembler-{instance}", daemon=True)
         self._thread.start()
 
+    def payload_of(self, lease: Lease) -> str:
+        """Where workers append the encoded rows of a lease; empty when they encode nothing."""
+        if self._staging is None or self._output is None or self._output.format != "parquet":
+            return ""
+        return str(self._staging / f"{self._name(lease, lease.first, lease.end)}.payload")
+
+    def _name(self, lease: Lease, first: int, end: int) -> str:
+        """Everything that tells copies of one range apart, so no two writers ever share a file."""
+        return f"{first:012d}-{end:012d}.{lease.epoch}.{lease.lending}.{self._instance}"
+
     def put(self, order: Order) -> None:
         """Have a piece assembled."""
         self._orders.put(order)
@@ -80,10 +90,16 @@ class Assembler:
         segments = {n: Path(segment_path(order.tenure.spool, n)) for n in np.unique(numbers).tolist() if n}
         target = None
         if self._staging is not None:
-            # The name holds everything that tells copies of one range apart, so no two writers ever share a file.
-            copy = f"{lease.epoch}.{lease.lending}.{self._instance}"
-            target = self._staging / f"{piece.first:012d}-{piece.end:012d}.{copy}.part"
-        assembly = assemble(segments, piece.first, numbers, self._output, target)
+            target = self._staging / f"{self._name(lease, piece.first, piece.end)}.part"
+        assembly = assemble(
+            segments,
+            piece.first,
+            numbers,
+            self._output,
+            target,
+            Path(order.tenure.payload) if order.tenure.payload else None,
+            is_whole_lease=len(order.tenure.pieces) == 1,
+        )
         records = np.concatenate([assembly.records, failed_records(order.failures)])
         records.sort(order="mini_batch")
         return Report(

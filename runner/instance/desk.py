@@ -65,7 +65,9 @@ class Desk:
         if self._plan is None:
             self._plan = load_plan(self._config.plan_path)
         number, self._number = self._number, self._number + 1
-        tenure = Tenure.begin(number, lease, self._plan, self._ledgers, self._spool, time.monotonic())
+        payload, now = self._assembler.payload_of(lease), time.monotonic()
+        folders = {"ledgers": self._ledgers, "spool": self._spool}
+        tenure = Tenure.begin(number, lease, self._plan, **folders, payload=payload, now=now)
         self.tenures[number] = tenure
         for seat in self._crew.working:
             seat.tell(tenure.offer)
@@ -104,6 +106,8 @@ class Desk:
         tenure.ledger.close()
         Path(tenure.ledger_path).unlink(missing_ok=True)
         shutil.rmtree(tenure.spool, ignore_errors=True)
+        if tenure.payload:
+            Path(tenure.payload).unlink(missing_ok=True)
 
     @property
     def has_open(self) -> bool:

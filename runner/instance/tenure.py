@@ -51,6 +51,8 @@ class Tenure:
     ledger: Ledger
     ledger_path: str
     spool: str
+    payload: str
+    """Where workers append what they have encoded for the part; empty when nothing is encoded by them."""
     pieces: list[Piece]
     failures: dict[int, Failure] = field(default_factory=dict)
     failures_bytes: int = 0
@@ -69,7 +71,7 @@ class Tenure:
     lent_at: float = 0.0
 
     @staticmethod
-    def begin(number: int, lease: Lease, plan: Plan, ledgers: Path, spool: Path, now: float) -> Tenure:
+    def begin(number: int, lease: Lease, plan: Plan, *, ledgers: Path, spool: Path, payload: str, now: float) -> Tenure:
         """Make the ledger and the spool; OSError when there is no room."""
         at = bisect_left(plan.unit_starts, lease.first + 1)
         after = bisect_left(plan.unit_starts, lease.end)
@@ -83,6 +85,7 @@ class Tenure:
             ledger=Ledger.create(path, lease.first, lease.end, [lease.first, *plan.unit_starts[at:after]]),
             ledger_path=path,
             spool=str(folder),
+            payload=payload,
             pieces=[Piece(lease.first, lease.end, lease.first)],
             lent_at=now,
         )
@@ -94,6 +97,7 @@ class Tenure:
             lease=self.number,
             ledger_path=self.ledger_path,
             spool=self.spool,
+            payload=self.payload,
             first=self.lease.first,
             end=self.lease.end,
             generation=self.generation,

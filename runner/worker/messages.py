@@ -30,11 +30,13 @@ class Setup(Message):
 
 
 class Lend(Message):
-    """A lease to work on. Its ledger is open until `Drop`; segments go to `spool`."""
+    """A lease to work on. Its ledger is open until `Drop`; segments go to `spool`, encoded rows to `payload`."""
 
     lease: int
     ledger_path: str
     spool: str
+    payload: str
+    """Empty when nothing is encoded by workers."""
     first: int
     end: int
     generation: int = 0

@@ -6,6 +6,7 @@ import os
 
 import numpy as np
 
+from runner.dataset.payload import Payload
 from runner.dispatch._ledger import FREE, Ledger
 from runner.worker.messages import Lend
 
@@ -27,12 +28,14 @@ def segment_path(spool: str, segment: int) -> str:
 class OpenLease:
     """The ledger, how far this worker has got in it, and the numbers of its segments."""
 
-    def __init__(self, lend: Lend, serial: int) -> None:
+    def __init__(self, lend: Lend, serial: int, slot: int, slot_count: int) -> None:
         self.id = lend.lease
         self.ledger = Ledger.open(lend.ledger_path)
         self.spool = lend.spool
+        self.payload = Payload(lend.payload) if lend.payload else None
         self.generation = lend.generation
-        self.next_unit = 0
+        # Each worker begins at its own share of the units, so that what it does lies together and is flushed together.
+        self.next_unit = self.ledger.unit_count * slot // slot_count
         self.is_urgent = False
         """Told to look again: what is free is to be taken, whatever reading costs."""
         self.is_told_dry = False

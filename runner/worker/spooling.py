@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from runner.dataset.payload import Payload
 from runner.dataset.render import Renderer
 from runner.dataset.spool import write_segment
 from runner.dispatch._ledger import FLUSH, RETURN, RUN, Board
@@ -86,14 +87,14 @@ class Spooler:
         if self._loop.pending_count and time.monotonic_ns() > self._loop.due_ns - max_ns + STALE_NS:
             self.flush()
 
-    def _write_segment(self, taken: Taken) -> int:
+    def _write_segment(self, taken: Taken, payload: Payload | None = None) -> int:
         segment = self.lease.next_segment()
-        write_segment(segment_path(self.lease.spool, segment), taken, self._renderer)
+        write_segment(segment_path(self.lease.spool, segment), taken, self._renderer, payload)
         return segment
 
     def _write(self, taken: Taken) -> None:
         lease, records = self.lease, taken.records
-        segment = self._write_segment(taken)
+        segment = self._write_segment(taken, lease.payload)
         lease.ledger.complete(self._slot, records["mini_batch"], segment)
         items, succeeded = int(records["item_count"].sum()), int(records["succeeded"].sum())
         self.mini_batch_ns = int(records["elapsed_ns"].sum()) // len(records) or 1

@@ -143,7 +143,7 @@ class Work:
             self._side_reader = UnitReader(self._plan, self._spec)
             self._schema = self._reader.schema if self._plan.kind == "table" else None
         try:
-            self._leases[message.lease] = OpenLease(message, self._serial)
+            self._leases[message.lease] = OpenLease(message, self._serial, self._slot, self._board.slot_count)
         except FileNotFoundError:
             return  # while this worker was starting, the others finished the lease and it was settled
         self._may_be_fresh = True

@@ -12,6 +12,7 @@ import pytest
 
 from runner.dataset.encode import ROW_GROUP_ROWS
 from runner.dataset.glue import SPARE_BYTES, GluedFile, encode_parquet
+from runner.dataset.storage import HashedFile
 from runner.dataset.thrift import read_struct, write_struct
 from runner.entity.parallel import OutputSpec
 from runner.errors import Defect
@@ -58,7 +59,7 @@ def test_a_footer_of_every_type_goes_through_whole(tmp_path: Path) -> None:
 @pytest.mark.parametrize("compression", ["none", "zstd"])
 def test_rows_keep_their_order_whether_taken_over_or_written(tmp_path: Path, compression: str) -> None:
     pieces = [_table(100), _table(30, 100), _table(1, 130), _table(500, 131), _table(9, 631)]
-    file = GluedFile(tmp_path / "glued", pieces[0].schema, _output(compression))
+    file = GluedFile(HashedFile(tmp_path / "glued"), pieces[0].schema, _output(compression))
     for at, piece in enumerate(pieces):
         if at in (0, 3):
             file.take_over(memoryview(bytes(encode_parquet(piece, compression))), piece.num_rows)
@@ -77,7 +78,7 @@ def test_rows_keep_their_order_whether_taken_over_or_written(tmp_path: Path, com
 
 
 def test_statistics_of_taken_groups_still_select_rows(tmp_path: Path) -> None:
-    file = GluedFile(tmp_path / "glued", _table(1).schema, _output())
+    file = GluedFile(HashedFile(tmp_path / "glued"), _table(1).schema, _output())
     for first in (0, 1000, 2000):
         file.take_over(encode_parquet(_table(1000, first), "none"), 1000)
     file.finish()
@@ -87,7 +88,7 @@ def test_statistics_of_taken_groups_still_select_rows(tmp_path: Path) -> None:
 
 def test_large_pieces_are_divided_into_row_groups(tmp_path: Path) -> None:
     rows = pa.table({"x": np.zeros(ROW_GROUP_ROWS + 5, np.int8)})
-    file = GluedFile(tmp_path / "glued", rows.schema, _output())
+    file = GluedFile(HashedFile(tmp_path / "glued"), rows.schema, _output())
     file.take_over(encode_parquet(rows, "none"), rows.num_rows)
     file.write(rows.slice(0, 3))
     file.finish()
@@ -104,7 +105,7 @@ def test_what_grows_by_encoding_is_encoded_all_the_same() -> None:
 
 
 def test_a_file_of_another_schema_is_refused(tmp_path: Path) -> None:
-    file = GluedFile(tmp_path / "glued", pa.schema([("x", pa.int64())]), _output())
+    file = GluedFile(HashedFile(tmp_path / "glued"), pa.schema([("x", pa.int64())]), _output())
     file.take_over(encode_parquet(pa.table({"x": [1]}), "none"), 1)
     with pytest.raises(Defect, match="two schemas"):
         file.take_over(encode_parquet(pa.table({"x": [1.5]}), "none"), 1)
@@ -112,6 +113,6 @@ def test_a_file_of_another_schema_is_refused(tmp_path: Path) -> None:
 
 
 def test_no_rows_at_all_make_a_file_that_can_be_read(tmp_path: Path) -> None:
-    file = GluedFile(tmp_path / "glued", _table(1).schema, _output())
+    file = GluedFile(HashedFile(tmp_path / "glued"), _table(1).schema, _output())
     file.finish()
     assert pq.read_table(tmp_path / "glued").schema.equals(_table(1).schema)

@@ -18,11 +18,14 @@ from hypothesis import strategies as st
 
 from runner.dataset import spool
 from runner.dataset.parts import BORDER, BORDERS_SUFFIX, Assembly, assemble
+from runner.dataset.payload import Payload
 from runner.dataset.render import Renderer
 from runner.dataset.schemas import decode_schema
 from runner.dataset.spool import RECORD, write_segment
 from runner.entity.parallel import OutputFormat, OutputSpec
 from runner.errors import Defect, OutputInvalid, StorageFailed
+
+RNG = np.random.default_rng(3)
 
 
 class _Taken(NamedTuple):
@@ -35,7 +38,7 @@ def _output(output_format: OutputFormat = "text", **other: Any) -> OutputSpec:
     return OutputSpec(name="scores", target="/data/out", is_folder=True, format=output_format, **other)
 
 
-def _segment(path: Path, results: Mapping[int, Any], output: OutputSpec | None) -> Path:
+def _segment(path: Path, results: Mapping[int, Any], output: OutputSpec | None, payload: Payload | None = None) -> Path:
     renderer = Renderer(output)
     records = np.zeros(len(results), RECORD)
     outputs = []
@@ -43,7 +46,7 @@ def _segment(path: Path, results: Mapping[int, Any], output: OutputSpec | None) 
         text, record["length"], record["row_count"] = renderer.finish(result, number, len(result))
         record["mini_batch"] = number
         outputs.append(text if renderer.mode == "text" else ("object", text, int(record["row_count"])))
-    write_segment(path, _Taken(records, outputs if renderer.mode != "count" else [], []), renderer)
+    write_segment(path, _Taken(records, outputs if renderer.mode != "count" else [], []), renderer, payload)
     return path
 
 
@@ -53,9 +56,15 @@ def _assemble(
     numbers: Sequence[int],
     output: OutputSpec | None,
     first: int = 0,
+    *,
+    is_whole_lease: bool = True,
 ) -> Assembly:
-    files = {n: _segment(folder / f"s{n}", results, output) for n, results in enumerate(segments, 1)}
-    return assemble(files, first, np.array(numbers), output, folder / "part")
+    """One worker's payload serves as well as several: each of their appends is one write."""
+    payload = Payload(folder / "payload") if output is not None and output.format == "parquet" else None
+    files = {n: _segment(folder / f"s{n}", results, output, payload) for n, results in enumerate(segments, 1)}
+    path = payload.path if payload else None
+    target = folder / "part"
+    return assemble(files, first, np.array(numbers), output, target, path, is_whole_lease=is_whole_lease)
 
 
 def _values(path: Path, name: str = "value") -> list[Any]:
@@ -82,17 +91,23 @@ def test_only_the_copy_that_the_number_names_counts(tmp_path: Path) -> None:
 
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(data=st.data(), output_format=st.sampled_from(["text", "parquet", "ipc"]), encode_bytes=st.sampled_from([1, 20]))
+@given(
+    data=st.data(),
+    output_format=st.sampled_from(["text", "parquet", "ipc"]),
+    encode_bytes=st.sampled_from([1, 20]),
+    is_whole_lease=st.booleans(),
+)
 def test_any_spread_over_segments_gives_the_same_rows(
-    tmp_path: Path, data: st.DataObject, output_format: Any, encode_bytes: int
+    tmp_path: Path, data: st.DataObject, output_format: Any, encode_bytes: int, is_whole_lease: bool
 ) -> None:
+    (tmp_path / "payload").unlink(missing_ok=True)
     with pytest.MonkeyPatch.context() as patch:
         # So small that workers encode what they flush: all of it, or only stretches of three rows and more.
         patch.setattr(spool, "ENCODE_BYTES", encode_bytes)
-        _spread(tmp_path, data, output_format)
+        _spread(tmp_path, data, output_format, is_whole_lease)
 
 
-def _spread(tmp_path: Path, data: st.DataObject, output_format: Any) -> None:
+def _spread(tmp_path: Path, data: st.DataObject, output_format: Any, is_whole_lease: bool) -> None:
     sizes = data.draw(st.lists(st.integers(0, 3), min_size=1, max_size=30))
     results = {n: [n * 10 + i for i in range(size)] for n, size in enumerate(sizes)}
     owners = data.draw(st.lists(st.integers(0, 3), min_size=len(sizes), max_size=len(sizes)))
@@ -104,7 +119,7 @@ def _spread(tmp_path: Path, data: st.DataObject, output_format: Any) -> None:
         if stale[n] != owners[n]:
             segments[stale[n] - 1][n] = [-1]
     output = _output(output_format)
-    part = _assemble(tmp_path, segments, owners, output).part
+    part = _assemble(tmp_path, segments, owners, output, is_whole_lease=is_whole_lease).part
     expected = [value for n, owner in enumerate(owners) if owner for value in results[n]]
     if not expected:
         assert part is None
@@ -119,6 +134,34 @@ def _spread(tmp_path: Path, data: st.DataObject, output_format: Any) -> None:
     else:
         assert pa.ipc.open_file(path.read_bytes()).read_all()["value"].to_pylist() == expected
     assert part.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize("is_whole_lease", [True, False])
+def test_a_payload_becomes_the_part_where_nobody_else_needs_it(tmp_path: Path, is_whole_lease: bool) -> None:
+    rows = 200_000
+    segments = [{n: np.arange(n * rows, (n + 1) * rows) for n in numbers} for numbers in ([2, 3], [0], [1])]
+    part = _assemble(tmp_path, segments, [2, 3, 1, 1], _output("parquet"), is_whole_lease=is_whole_lease).part
+    assert part is not None
+    assert _values(tmp_path / "part") == list(range(4 * rows))
+    assert part.sha256 == hashlib.sha256((tmp_path / "part").read_bytes()).hexdigest()
+    assert (tmp_path / "payload").exists() is not is_whole_lease, "it is needed for the other pieces of the lease"
+
+
+def test_what_a_dead_worker_left_in_a_payload_is_not_in_the_part(tmp_path: Path) -> None:
+    rows = 200_000
+    segments = [{0: np.zeros(rows)}, {0: np.ones(rows)}, {1: np.full(rows, 2.0)}]
+    assert _assemble(tmp_path, segments, [2, 3], _output("parquet")).part is not None
+    assert _values(tmp_path / "part") == [1.0] * rows + [2.0] * rows
+
+
+def test_a_payload_that_is_mostly_waste_does_not_become_the_part(tmp_path: Path) -> None:
+    rows = 200_000
+    segments = [{0: np.zeros(rows)}, {0: np.zeros(rows)}, {0: RNG.random(rows)}]
+    part = _assemble(tmp_path, [*segments, {0: np.ones(rows)}], [4], _output("parquet")).part
+    assert part is not None
+    assert _values(tmp_path / "part") == [1.0] * rows
+    assert part.size_bytes < 2 * 8 * rows
+    assert (tmp_path / "payload").exists()
 
 
 def test_a_lease_without_rows_has_no_part(tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ def test_the_longest_failure_fits_a_packet(text: str) -> None:
 
 
 def test_messages_name_their_kind() -> None:
-    lend = Lend(lease=1, ledger_path="/l", spool="/s", first=0, end=9)
+    lend = Lend(lease=1, ledger_path="/l", spool="/s", payload="", first=0, end=9)
     assert decode_to_worker(encode(lend)) == lend
     assert b'"type":"lend"' in encode(lend)
 
