@@ -10,23 +10,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from runner.dataset.parts import assemble
 from runner.dataset.spool import RECORD
 from runner.dispatch._ledger import DONE
-from runner.entity.lease import Failure, Lease, Report, Tally
+from runner.entity.lease import Failure, Report
 from runner.entity.parallel import OutputSpec
-from runner.instance.tenure import Piece, Tenure, failure_tally
+from runner.instance.places import Layout, failed_records, first_failures, tally_of
+from runner.instance.tenure import Piece, Tenure
 from runner.worker.open_lease import segment_path
-
-FAILED = 1
-"""In a record's flags: the mini-batch was set aside."""
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A piece that is final, with its failures by mini-batch number."""
+    """A piece that is final, with its failures in order of their items."""
 
     tenure: Tenure
     piece: Piece
@@ -90,17 +87,13 @@ class Assembler:
         segments = {n: Path(segment_path(order.tenure.spool, n)) for n in np.unique(numbers).tolist() if n}
         target = None
         if self._staging is not None:
-            target = self._staging / f"{self._name(lease, piece.first, piece.end)}.part"
-        assembly = assemble(
-            segments,
-            piece.first,
-            numbers,
-            self._output,
-            target,
-            Path(order.tenure.payload) if order.tenure.payload else None,
-            is_whole_lease=len(order.tenure.pieces) == 1,
-        )
-        records = np.concatenate([assembly.records, failed_records(order.failures)])
+            # The name holds everything that tells copies of one range apart, so no two writers ever share a file.
+            copy = f"{lease.epoch}.{lease.lending}.{self._instance}"
+            target = self._staging / f"{piece.first:012d}-{piece.end:012d}.{copy}.part"
+        assembly = assemble(segments, piece.first, numbers, self._output, target)
+        layout = Layout.of(assembly.records, assembly.byte_counts)
+        failed = first_failures(order.failures, assembly.records)
+        records = np.concatenate([assembly.records, failed_records(failed, RECORD)])
         records.sort(order="mini_batch")
         return Report(
             instance=self._instance,
@@ -109,33 +102,9 @@ class Assembler:
             epoch=lease.epoch,
             lending=lease.lending,
             part=assembly.part,
-            tally=tally_of(assembly.records, order.failures),
-            failures=order.failures,
+            tally=tally_of(assembly.records, failed, order.failures),
+            failures=layout.place(order.failures),
             records=records.tobytes(),
             elapsed_s=time.monotonic() - order.tenure.lent_at,
+            mends=layout.mends(lease.ranges, order.tenure.survivors),
         )
-
-
-def failed_records(failures: tuple[Failure, ...]) -> npt.NDArray[np.void]:
-    """One record for each mini-batch that was set aside, so that reports have all of them."""
-    records = np.zeros(len(failures), RECORD)
-    for record, failure in zip(records, failures, strict=True):
-        record["mini_batch"] = failure.mini_batch
-        record["item_count"] = failure.item_count
-        record["start_ns"] = int(failure.time * 1e9)
-        record["attempt"] = min(failure.attempts - 1, np.iinfo(np.int32).max)
-        record["slot"] = -1
-        record["flags"] = FAILED
-    return records
-
-
-def tally_of(records: npt.NDArray[np.void], failures: tuple[Failure, ...]) -> Tally:
-    """Exact counts of a piece."""
-    items = int(records["item_count"].sum())
-    done = Tally(
-        mini_batch_count=len(records),
-        item_count=items,
-        failed_item_count=items - int(records["succeeded"].sum()),
-        row_count=int(records["row_count"].sum()),
-    )
-    return sum(map(failure_tally, failures), done)

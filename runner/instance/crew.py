@@ -26,6 +26,9 @@ from runner.worker.messages import InitFailed, Setup, ToWorker
 
 PHASES = {LOAD: "load", RUN: "run", RETURN: "return"}
 INIT_FAILURES_PER_WORKER = 3
+OUT_OF_MEMORY = "OutOfMemory"
+LONG_NS = 500_000_000
+"""A call that takes longer is waited for by nothing but itself."""
 
 
 class SeatState(Enum):
@@ -45,6 +48,11 @@ class Death:
     cls: FailureClass
     exception_type: str
     message: str
+
+    @property
+    def is_out_of_memory(self) -> bool:
+        """Whether the kernel has ended it for want of memory."""
+        return self.exception_type == OUT_OF_MEMORY
 
 
 @dataclass(slots=True, eq=False)
@@ -203,12 +211,18 @@ class Crew:
             return seat.condemned[1]
         if status == -9 and self._oom.has_killed():
             text = "the worker was killed by SIGKILL because memory ran out (the cgroup counts an oom_kill)"
-            return Death(FailureClass.CRASH, "OutOfMemory", text + "; use smaller mini-batches or fewer workers")
+            return Death(FailureClass.CRASH, OUT_OF_MEMORY, text + "; use smaller mini-batches or fewer workers")
         return Death(FailureClass.CRASH, "WorkerDied", f"the worker process {say_status(status)}")
 
     def is_charged(self, seat: Seat, at_death: Slot) -> bool:
         """Whether what the worker was killed for is what it was still doing when it died."""
         return seat.condemned is None or _same_call(seat.condemned[0], at_death)
+
+    def long_calls(self) -> set[int]:
+        """Mini-batches whose calls take so long that nothing waits for them."""
+        now = time.monotonic_ns()
+        slots = [self.board.read(seat.slot) for seat in self.seats if seat.process is not None]
+        return {slot.mini_batch for slot in slots if slot.phase in (RUN, RETURN) and now - slot.started_ns > LONG_NS}
 
     def in_flight(self) -> tuple[InFlight, ...]:
         """What the workers have at hand."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import Enum
 
 import numpy as np
 import numpy.typing as npt
 
+from runner.dispatch._ledger import CLAIMED, FREE
 from runner.entity.status import FailureClass
 
 MAX_TRIES = 65_536
@@ -52,6 +54,26 @@ def judge(cls: FailureClass, attempt: int, max_retries: int) -> Verdict:
     if cls in (FailureClass.CRASH, FailureClass.TIMEOUT):
         return Verdict.RETRY_ALONE
     return Verdict.RETRY
+
+
+def held_back(
+    words: npt.NDArray[np.uint64], first: int, searched: Collection[int], long_calls: Collection[int]
+) -> tuple[int, int, bool]:
+    """Of a stretch of a ledger: how many are open, how many nobody has begun, and whether the stretch is held back.
+
+    It is when all that is left are retries, mini-batches that are run range by range, and at most one long call:
+    to run these in another place as well would not bring the end nearer.
+    """
+    states = words & 7
+    is_open = (states == FREE) | (states == CLAIMED)
+    is_first_try = is_open & ((words >> 3 & 0xFFFF) == 0)
+    unstarted = int(np.count_nonzero(is_first_try & (states == FREE)))
+    at_hand = np.flatnonzero(is_first_try & (states == CLAIMED))
+    is_held = False
+    if is_open.any() and not unstarted and len(at_hand) <= len(searched) + 1:
+        others = [number for number in (at_hand + first).tolist() if number not in searched]
+        is_held = not others or (len(others) == 1 and others[0] in long_calls)
+    return int(np.count_nonzero(is_open)), unstarted, is_held
 
 
 def divide(first: int, is_final: npt.NDArray[np.bool_]) -> tuple[tuple[int, int, bool], ...]:

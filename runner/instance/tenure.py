@@ -7,18 +7,25 @@ reported once all of it is final, and closed when the driver says that it is com
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 
 import numpy as np
 
-from runner.dispatch._ledger import DONE, SET_ASIDE, Ledger
-from runner.entity.lease import Failure, Lease, Tally
+from runner.dispatch._ledger import CLAIMED, DONE, FREE, Ledger
+from runner.entity.lease import Failure, Lease, LeaseProgress, Tally
 from runner.entity.plan import Plan
-from runner.instance.policy import Limits, divide
+from runner.instance.bisect import Bisection
+from runner.instance.places import Survivors
+from runner.instance.policy import Limits, divide, held_back
 from runner.worker.messages import Flushed, Lend
 from runner.worker.open_lease import segment_path
+
+OWN_SLOT = 8191
+"""The instance's own slot in ledgers, for what no worker has or had; boards have fewer slots."""
 
 
 class PieceState(Enum):
@@ -28,6 +35,8 @@ class PieceState(Enum):
     ASSEMBLING = "assembling"
     REPORTED = "reported"
     SETTLED = "settled"
+    DROPPED = "dropped"
+    """Nobody wants it from here any more."""
 
 
 @dataclass(slots=True, eq=False)
@@ -54,10 +63,17 @@ class Tenure:
     payload: str
     """Where workers append what they have encoded for the part; empty when nothing is encoded by them."""
     pieces: list[Piece]
-    failures: dict[int, Failure] = field(default_factory=dict)
+    failures: dict[int, list[Failure]] = field(default_factory=dict)
+    """Of each mini-batch that is set aside, or whose failing items are, in order."""
     failures_bytes: int = 0
     tracebacks: dict[str, str] = field(default_factory=dict)
     """Equal tracebacks are kept once: thousands of mini-batches tend to fail at the same line."""
+    searches: dict[int, Bisection] = field(default_factory=dict)
+    """Mini-batches that are run range by range."""
+    memory_tries: set[int] = field(default_factory=set)
+    """What was tried again because memory had run out; that is not done twice."""
+    survivors: dict[int, Survivors] = field(default_factory=dict)
+    """Of mini-batches that were run range by range, what succeeded; kept where the driver wants to know."""
     live: Tally = field(default_factory=Tally)
     """Final and not reported; for display."""
     generation: int = 0
@@ -69,6 +85,8 @@ class Tenure:
     segment_left: dict[int, int] = field(default_factory=dict)
     """Segments and how many of their mini-batches are not settled."""
     lent_at: float = 0.0
+    assembling_count: int = 0
+    _own_segments: int = 0
 
     @staticmethod
     def begin(number: int, lease: Lease, plan: Plan, *, ledgers: Path, spool: Path, payload: str, now: float) -> Tenure:
@@ -79,10 +97,17 @@ class Tenure:
         folder = spool / name
         folder.mkdir()
         path = str(ledgers / name)
+        ledger = Ledger.create(path, lease.first, lease.end, [lease.first, *plan.unit_starts[at:after]])
+        if lease.ranges:
+            begin = lease.first
+            for wanted in sorted({items.mini_batch for items in lease.ranges}):
+                ledger.exclude(begin, wanted)
+                begin = wanted + 1
+            ledger.exclude(begin, lease.end)
         return Tenure(
             number=number,
             lease=lease,
-            ledger=Ledger.create(path, lease.first, lease.end, [lease.first, *plan.unit_starts[at:after]]),
+            ledger=ledger,
             ledger_path=path,
             spool=str(folder),
             payload=payload,
@@ -90,9 +115,8 @@ class Tenure:
             lent_at=now,
         )
 
-    @property
-    def offer(self) -> Lend:
-        """What workers are told."""
+    def offer(self, *, is_followed: bool = False) -> Lend:
+        """What workers are told; whether something else follows that comes before."""
         return Lend(
             lease=self.number,
             ledger_path=self.ledger_path,
@@ -101,6 +125,7 @@ class Tenure:
             first=self.lease.first,
             end=self.lease.end,
             generation=self.generation,
+            is_followed=is_followed,
         )
 
     @property
@@ -110,12 +135,28 @@ class Tenure:
 
     @property
     def is_settled(self) -> bool:
-        """Whether everything is committed."""
-        return all(piece.state is PieceState.SETTLED for piece in self.pieces)
+        """Whether everything is committed, or not wanted from here."""
+        return all(piece.state in (PieceState.SETTLED, PieceState.DROPPED) for piece in self.pieces)
 
     def holds(self, mini_batch: int) -> bool:
-        """Whether the number is in this lease."""
+        """Whether the number is in the range of this lease, though perhaps not named by it."""
         return self.lease.first <= mini_batch < self.lease.end
+
+    def is_wanted(self, mini_batch: int) -> bool:
+        """Whether another try of it is worth anything."""
+        return any(p.first <= mini_batch < p.end and p.state is PieceState.OPEN for p in self.pieces)
+
+    def partial_ranges(self, plan: Plan) -> dict[int, list[tuple[int, int]]]:
+        """Of the mini-batches that the lease does not name as a whole, the items that it names: (first, count)."""
+        found: dict[int, list[tuple[int, int]]] = {}
+        for items in sorted(self.lease.ranges, key=lambda items: (items.mini_batch, items.first_item)):
+            found.setdefault(items.mini_batch, []).append((items.first_item, items.item_count))
+        return {number: items for number, items in found.items() if items != [(0, plan.span_of(number).item_count)]}
+
+    def next_own_segment(self) -> int:
+        """Counts the segments that the instance itself makes."""
+        self._own_segments += 1
+        return self._own_segments
 
     # ---- what becomes final -------------------------------------------------------------------------------------
 
@@ -130,15 +171,31 @@ class Tenure:
         )
         self._note_final(now)
 
-    def note_failure(self, failure: Failure, now: float) -> None:
-        """One was set aside."""
-        self.failures[failure.mini_batch] = failure
+    def note_failure(self, failure: Failure) -> None:
+        """A mini-batch was set aside, or items of one."""
+        self.failures.setdefault(failure.mini_batch, []).append(failure)
         self.failures_bytes += 200 + len(failure.message)
         if failure.traceback not in self.tracebacks:
             self.tracebacks[failure.traceback] = failure.traceback
             self.failures_bytes += len(failure.traceback)
-        self.live = self.live + failure_tally(failure)
+
+    def note_set_aside(self, number: int, now: float) -> None:
+        """Nothing of a mini-batch is left to run, and nothing of it succeeded."""
+        failures = self.failures[number]
+        items = sum(failure.item_count for failure in failures)
+        self.live = self.live + Tally(
+            mini_batch_count=1,
+            failed_mini_batch_count=1,
+            item_count=items,
+            failed_item_count=items,
+            failed_by_class=dict(Counter(failure.cls for failure in failures)),
+        )
         self._note_final(now)
+
+    def failures_of(self, piece: Piece) -> tuple[Failure, ...]:
+        """What failed in a piece, in order."""
+        inside = (number for number in sorted(self.failures) if piece.first <= number < piece.end)
+        return tuple(failure for number in inside for failure in self.failures[number])
 
     def _note_final(self, now: float) -> None:
         for piece in self.pieces:
@@ -153,19 +210,44 @@ class Tenure:
                 piece.cursor = self.ledger.first_open(piece.cursor, piece.end)
                 if piece.cursor == piece.end:
                     piece.state = PieceState.ASSEMBLING
+                    self.assembling_count += 1
                     found.append(piece)
         return found
 
     def is_due(self, now: float, limits: Limits) -> bool:
         """Whether finished mini-batches have waited long enough, or hold too much memory."""
+        if self.lease.ranges:
+            return False  # a piece of it would not say which ranges are its own
         waiting = [piece for piece in self.pieces if piece.state is PieceState.OPEN and piece.waiting_since is not None]
         if not waiting:
             return False
         oldest = min(piece.waiting_since for piece in waiting if piece.waiting_since is not None)
         return now - oldest >= limits.hold_s or self.failures_bytes > limits.failures_bytes
 
+    def progress(self, long_calls: Collection[int]) -> list[LeaseProgress]:
+        """How far each piece is that has not been reported, given the mini-batches whose calls take long."""
+        said = []
+        excused = self.searches.keys() | self.memory_tries
+        for piece in self.pieces:
+            if piece.state not in (PieceState.OPEN, PieceState.ASSEMBLING):
+                continue
+            words = self.ledger.words(piece.cursor, piece.end)
+            open_count, unstarted_count, is_held = held_back(words, piece.cursor, excused, long_calls)
+            said.append(
+                LeaseProgress(
+                    first=piece.first,
+                    end=piece.end,
+                    final_count=piece.end - piece.first - open_count,
+                    unstarted_count=unstarted_count,
+                    is_held=is_held,
+                )
+            )
+        return said
+
     def split(self) -> list[tuple[Lease, tuple[tuple[int, int], ...]]]:
         """Divide open pieces so that what is final in them stands by itself; each divided range with its pieces."""
+        if self.lease.ranges:
+            return []
         said = []
         kept: list[Piece] = []
         for piece in self.pieces:
@@ -182,7 +264,7 @@ class Tenure:
 
     def _parts(self, piece: Piece) -> tuple[tuple[int, int, bool], ...]:
         states = self.ledger.words(piece.first, piece.end) & 7
-        return divide(piece.first, (states == DONE) | (states == SET_ASIDE))
+        return divide(piece.first, (states != FREE) & (states != CLAIMED))
 
     def retract(self, first: int, end: int, limit: int) -> int | None:
         """Shorten the last piece to what is begun; its new end, None when [first, end) is no open piece of this lease.
@@ -192,12 +274,24 @@ class Tenure:
         piece = next((piece for piece in self.pieces if (piece.first, piece.end) == (first, end)), None)
         if piece is None or piece.state is not PieceState.OPEN:
             return None
-        if end != self.ledger.limit:
+        if end != self.ledger.limit or self.lease.ranges:
             return end
         # At least one mini-batch stays, so that the piece is reported and its counts are told in the usual way.
         cut = self.ledger.lower_limit(max(limit, first + 1))
         piece.end = cut
         return cut
+
+    def drop(self, first: int, end: int) -> None:
+        """Nobody wants the piece [first, end) from here any more: what of it is free will not be run."""
+        for piece in self.pieces:
+            if (piece.first, piece.end) == (first, end) and piece.state is not PieceState.SETTLED:
+                self.ledger.exclude(first, min(end, self.ledger.end))
+                piece.state = PieceState.DROPPED
+
+    @property
+    def is_assembling(self) -> bool:
+        """Whether the assembler may be reading the ledger."""
+        return self.assembling_count > 0
 
     # ---- what is committed --------------------------------------------------------------------------------------
 
@@ -228,17 +322,6 @@ class Tenure:
             self.segment_left[segment] = left
             if left == 0:
                 Path(segment_path(self.spool, segment)).unlink(missing_ok=True)
-
-
-def failure_tally(failure: Failure) -> Tally:
-    """What one mini-batch that was set aside counts."""
-    return Tally(
-        mini_batch_count=1,
-        failed_mini_batch_count=1,
-        item_count=failure.item_count,
-        failed_item_count=failure.item_count,
-        failed_by_class={failure.cls: 1},
-    )
 
 
 def without(live: Tally, reported: Tally) -> Tally:

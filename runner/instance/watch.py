@@ -25,7 +25,7 @@ from runner.entity.parallel import ParallelSpec
 from runner.errors import RunnerError
 from runner.instance.assemble import Assembled
 from runner.instance.crew import Crew, Seat, SeatState
-from runner.instance.desk import Desk
+from runner.instance.desk import Desk, ToDesk
 from runner.instance.explain import explain
 from runner.instance.leftovers import Leftovers
 from runner.instance.log_files import LogFiles
@@ -33,18 +33,16 @@ from runner.instance.policy import Limits
 from runner.instance.worker_process import WorkerProcess
 from runner.worker.messages import (
     Broken,
-    Dry,
     Failed,
     Flushed,
     FromWorker,
-    HandedBack,
     Imported,
     InitFailed,
+    RangeDone,
     Ready,
     Shutdown,
     ShutdownDone,
     ShuttingDown,
-    UnitFailed,
 )
 
 logger = logging.getLogger(__name__)
@@ -133,6 +131,7 @@ class Watch:
                 attempt_count=self._desk.attempt_count,
                 worker_count=len(self._crew.working),
                 in_flight=self._crew.in_flight(),
+                leases=self._desk.progress(),
                 log_chunks=self._logs.take_shipment(),
             )
         )
@@ -202,24 +201,22 @@ class Watch:
         is_open = False
         for message in process.receive():
             is_open = True
-            self._on_message(seat, message)
+            self._take(seat, message)
         if not is_open and mask & selectors.EVENT_READ:
             # Readable and empty is the end: the process is about to go, its pidfd tells the rest.
             self._selector.unregister(process.socket)
 
+    def _take(self, seat: Seat, message: FromWorker) -> None:
+        try:
+            self._on_message(seat, message)
+        except (RunnerError, OSError) as error:
+            self._fail_by(error)
+
     def _on_message(self, seat: Seat, message: FromWorker) -> None:
-        if isinstance(message, Flushed):
-            self._idle_deaths = 0
-            self._desk.on_flushed(message)
-        elif isinstance(message, Failed):
-            self._idle_deaths = 0
-            self._desk.on_failed(seat, message)
-        elif isinstance(message, UnitFailed):
-            self._desk.on_unit_failed(seat, message)
-        elif isinstance(message, HandedBack):
-            self._desk.on_handed_back(message)
-        elif isinstance(message, Dry):
-            self._desk.on_dry(seat, message)
+        if isinstance(message, ToDesk):
+            if isinstance(message, Flushed | Failed | RangeDone):
+                self._idle_deaths = 0
+            self._desk.hear(seat, message)
         elif isinstance(message, Imported):
             seat.state, seat.since = SeatState.INIT, time.monotonic()
         elif isinstance(message, Ready):
@@ -250,7 +247,7 @@ class Watch:
         if seat.process is not process:
             return
         for message in process.receive():
-            self._on_message(seat, message)
+            self._take(seat, message)
         for watched in (process.socket, process.pidfd):
             if watched in self._selector.get_map():
                 self._selector.unregister(watched)
@@ -320,10 +317,9 @@ class Watch:
 
     def on_assembled(self, result: Assembled) -> None:
         """The assembler has done what it was given."""
-        if result.error is not None:
-            self._fail_by(result.error)
-        elif not self._is_failed:
-            self._desk.on_assembled(result)
+        error = self._desk.on_assembled(result)
+        if error is not None:
+            self._fail_by(error)
 
     def _fail_by(self, error: BaseException) -> None:
         self.fail(*explain(error))
