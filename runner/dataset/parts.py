@@ -61,15 +61,21 @@ def assemble(
     numbers: npt.NDArray[np.integer],
     output: OutputSpec | None,
     target_file: Path | None,
+    payload: Path | None = None,
+    *,
+    is_whole_lease: bool = False,
 ) -> Assembly:
     """Make the part of mini-batches [first, first + len(numbers)); durable when this returns.
 
     `numbers` holds for each mini-batch the number of the segment whose copy counts, 0 for one that was set aside;
-    `segments` maps those numbers to files. An existing `target_file` is overwritten. Nothing is written without output,
-    or where all results were empty. Raises OutputInvalid naming two mini-batches whose results cannot stand in one
-    output, StorageFailed when the disk says no, Defect when a segment lacks a mini-batch that names it.
+    `segments` maps those numbers to files, and `payload` is the file to which their encoded sections were appended. It
+    becomes the part itself where nobody else needs it (`is_whole_lease`). An existing `target_file` is overwritten.
+    Nothing is written without output, or where all results were empty. Raises OutputInvalid naming two mini-batches
+    whose results cannot stand in one output, StorageFailed when the disk says no, Defect when a segment lacks a
+    mini-batch that names it.
     """
-    opened = {int(n): Segment.open(segments[int(n)]) for n in np.unique(numbers) if n}
+    mapped = _map(payload)
+    opened = {int(n): Segment.open(segments[int(n)], mapped) for n in np.unique(numbers) if n}
     chosen, owners = _choose(opened, first, np.asarray(numbers, np.int64))
     records = to_records(chosen)
     is_rows = any(segment.mode == "rows" for segment in opened.values())
@@ -78,7 +84,8 @@ def assemble(
         return Assembly(None, records, byte_counts)
     with telling(target_file, "the part cannot be written"):
         if is_rows:
-            part = _assemble_rows(opened, chosen, owners, output, target_file)
+            base = payload if is_whole_lease and mapped is not None else None
+            part = _assemble_rows(opened, chosen, owners, output, target_file, base)
         else:
             part = _assemble_text(opened, chosen, owners, output, target_file)
         if part is not None:

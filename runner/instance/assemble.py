@@ -14,7 +14,7 @@ import numpy as np
 from runner.dataset.parts import assemble
 from runner.dataset.spool import RECORD
 from runner.dispatch._ledger import DONE
-from runner.entity.lease import Failure, Report
+from runner.entity.lease import Failure, Lease, Report
 from runner.entity.parallel import OutputSpec
 from runner.instance.places import Layout, failed_records, first_failures, tally_of
 from runner.instance.tenure import Piece, Tenure
@@ -87,10 +87,16 @@ class Assembler:
         segments = {n: Path(segment_path(order.tenure.spool, n)) for n in np.unique(numbers).tolist() if n}
         target = None
         if self._staging is not None:
-            # The name holds everything that tells copies of one range apart, so no two writers ever share a file.
-            copy = f"{lease.epoch}.{lease.lending}.{self._instance}"
-            target = self._staging / f"{piece.first:012d}-{piece.end:012d}.{copy}.part"
-        assembly = assemble(segments, piece.first, numbers, self._output, target)
+            target = self._staging / f"{self._name(lease, piece.first, piece.end)}.part"
+        assembly = assemble(
+            segments,
+            piece.first,
+            numbers,
+            self._output,
+            target,
+            Path(order.tenure.payload) if order.tenure.payload else None,
+            is_whole_lease=len(order.tenure.pieces) == 1,
+        )
         layout = Layout.of(assembly.records, assembly.byte_counts)
         failed = first_failures(order.failures, assembly.records)
         records = np.concatenate([assembly.records, failed_records(failed, RECORD)])
