@@ -132,6 +132,10 @@ class Going:
             )
 
     @property
+    def raw(self) -> bytes:
+        return self._out.read_bytes()
+
+    @property
     def out(self) -> str:
         return self._out.read_text(errors="backslashreplace")
 
@@ -310,6 +314,12 @@ class Bench:
     def run(self, *arguments: str | Path, env: Mapping[str, str] | None = None) -> Ended:
         """Run a command to its end."""
         return self.start(*arguments, env=env).end()
+
+    def bytes_of(self, *arguments: str | Path) -> bytes:
+        """What a command writes to stdout, as it is."""
+        going = self.start(*arguments)
+        going.end().ok()
+        return going.raw
 
     def submit(self, *arguments: str | Path, **changes: Any) -> Ended:
         """Submit the job, named `probe`, and wait for its end."""
