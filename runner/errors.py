@@ -12,7 +12,7 @@
     │   ├── TargetExists, EmptyInput, InputUnreadable, SchemaMismatch, InputChanged
     │   ├── EntryInvalid            the entry script cannot be imported or has no run
     │   ├── ClusterTooSmall         more is asked than the cluster has
-    │   ├── JournalDamaged, OutputMissing, LogMissing, CursorExpired
+    │   ├── JournalDamaged, OutputMissing, OutputChanged, LogMissing, CursorExpired
     ├── WorldError              the cluster, the disk or the network did not do its part
     │   ├── ClusterUnavailable, ServerUnavailable, DriverGone
     │   ├── Unauthenticated, StoreBusy, StorageFailed, TooManyWatchers
@@ -238,6 +238,15 @@ class OutputMissing(InputError):
     name: str
 
 
+class OutputChanged(InputError):
+    """A published file into which rows are to be put is not as it was published."""
+
+    reason = "OUTPUT_CHANGED"
+    facts = ("path", "what")
+    says = "{path} {what} since it was published; put it back as it was, or submit a new job"
+    path: str
+
+
 class LogMissing(InputError):
     reason = "LOG_MISSING"
     facts = ("name", "log")
@@ -399,6 +408,7 @@ MEANINGS: dict[str, Meaning] = {
     "CLUSTER_TOO_SMALL": Meaning("FAILED_PRECONDITION", 2),
     "JOURNAL_DAMAGED": Meaning("DATA_LOSS", 2),
     "OUTPUT_MISSING": Meaning("NOT_FOUND", 2),
+    "OUTPUT_CHANGED": Meaning("FAILED_PRECONDITION", 2),
     "LOG_MISSING": Meaning("NOT_FOUND", 2),
     "CURSOR_EXPIRED": Meaning("OUT_OF_RANGE", 2),
     "CLUSTER_UNAVAILABLE": Meaning("UNAVAILABLE", 3),

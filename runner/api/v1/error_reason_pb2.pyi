@@ -41,6 +41,7 @@ class ErrorReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ERROR_REASON_OUTPUT_INVALID: _ClassVar[ErrorReason]
     ERROR_REASON_JOB_FAILED: _ClassVar[ErrorReason]
     ERROR_REASON_INTERNAL: _ClassVar[ErrorReason]
+    ERROR_REASON_OUTPUT_CHANGED: _ClassVar[ErrorReason]
 ERROR_REASON_UNSPECIFIED: ErrorReason
 ERROR_REASON_SPEC_INVALID: ErrorReason
 ERROR_REASON_ARGUMENT_INVALID: ErrorReason
@@ -76,3 +77,4 @@ ERROR_REASON_NO_FIRST_TASK: ErrorReason
 ERROR_REASON_OUTPUT_INVALID: ErrorReason
 ERROR_REASON_JOB_FAILED: ErrorReason
 ERROR_REASON_INTERNAL: ErrorReason
+ERROR_REASON_OUTPUT_CHANGED: ErrorReason
