@@ -99,8 +99,10 @@ class Assembler:
         )
         layout = Layout.of(assembly.records, assembly.byte_counts)
         failed = first_failures(order.failures, assembly.records)
-        records = np.concatenate([assembly.records, failed_records(failed, RECORD)])
-        records.sort(order="mini_batch")
+        records = assembly.records
+        if failed:
+            records = np.concatenate([records, failed_records(failed, RECORD)])
+            records = records[np.argsort(records["mini_batch"])]
         return Report(
             instance=self._instance,
             first=piece.first,

@@ -34,6 +34,8 @@ class Layout:
 
     def place(self, failures: Sequence[Failure]) -> tuple[Failure, ...]:
         """The failures with their places in the part, which so far count from where their mini-batch begins."""
+        if not failures:
+            return ()
         at = np.searchsorted(self.mini_batches, [failure.mini_batch for failure in failures])
         return tuple(
             replace(failure, at_row=failure.at_row + row, at_byte=failure.at_byte + byte)
@@ -42,6 +44,8 @@ class Layout:
 
     def mends(self, ranges: Sequence[ItemRange], survivors: Mapping[int, Survivors]) -> tuple[Mend, ...]:
         """What of these ranges succeeded, in order, each with its share of the part."""
+        if not ranges:
+            return ()
         found: list[Mend] = []
         known = {int(number): at for at, number in enumerate(self.mini_batches)}
         for items in ranges:
@@ -63,7 +67,7 @@ class Layout:
 
 def first_failures(failures: Sequence[Failure], records: npt.NDArray[np.void]) -> list[tuple[Failure, int]]:
     """For each mini-batch without a record, so set aside as a whole: its first failure, and the items of all."""
-    done = set(records["mini_batch"].tolist())
+    done = set(records["mini_batch"].tolist()) if failures else set()
     found: dict[int, tuple[Failure, int]] = {}
     for failure in failures:
         if failure.mini_batch not in done:
