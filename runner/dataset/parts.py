@@ -30,7 +30,7 @@ from runner.errors import Defect, OutputInvalid
 GATHER_BYTES = 1 << 20
 """Runs of text that are shorter are gathered before they are written."""
 BORDERS_SUFFIX = ".borders"
-BORDER = np.dtype([("bytes", "<i8"), ("rows", "<i8")])
+BORDER = np.dtype([("mini_batch", "<i8"), ("bytes", "<i8"), ("rows", "<i8")])
 """Beside a CSV or JSON lines part of a folder: what each mini-batch adds, so that files can end at any of them."""
 
 
@@ -205,6 +205,7 @@ def _write_all(file: HashedFile, views: list[memoryview]) -> None:
 
 def _write_borders(target_file: Path, chosen: npt.NDArray[np.void]) -> None:
     borders = np.empty(len(chosen), BORDER)
+    borders["mini_batch"] = chosen["mini_batch"]
     borders["bytes"], borders["rows"] = chosen["extent"], chosen["row_count"]
     with HashedFile(target_file.with_name(target_file.name + BORDERS_SUFFIX)) as file:
         file.write(borders.tobytes())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import mmap
 from array import array
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,6 +40,7 @@ class _Counted(msgspec.Struct, frozen=True, gc=False, tag="committed", tag_field
     items: int = 0
     failed_items: int = 0
     failed: dict[str, int] | None = None
+    failed_mini_batches: int = -1
     failures_end: int = 0
     records_end: int = 0
 
@@ -50,6 +52,7 @@ class _MendCounted(msgspec.Struct, frozen=True, tag="mended", tag_field="kind"):
     rows: int = 0
     failed_items: int = 0
     failed: dict[str, int] = {}
+    failed_mini_batches: int = 0
     failures_end: int = 0
     records_end: int = 0
 
@@ -144,19 +147,16 @@ class Ledgerbook:
 
 
 def share_of(ranges: Sequence[OpenItems], item_count: int) -> Tally:
-    """What failures of one mini-batch count: it has failed only if none of its items is left out.
-
-    Of a mini-batch that failed item by item the class is that of its first failure.
-    """
+    """What failures of one mini-batch count: it has failed itself only if none of its items is left out."""
     items = sum(one.item_count for one in ranges)
-    if items < item_count:
-        return Tally(item_count=items, failed_item_count=items)
+    is_whole = int(items == item_count)
+    by_class = dict(Counter(one.cls for one in ranges))
     return Tally(
-        mini_batch_count=1,
-        failed_mini_batch_count=1,
+        mini_batch_count=is_whole,
+        failed_mini_batch_count=is_whole,
         item_count=items,
         failed_item_count=items,
-        failed_by_class={ranges[0].cls: 1},
+        failed_by_class=by_class,
     )
 
 
@@ -226,7 +226,7 @@ def read_book(path: Path) -> Said:
 def _replay(lines: Iterable[bytes], said: Said) -> None:
     book = said.book
     first, end_of, line = book._first.append, book._end.append, book._line.append
-    mini_batches = items = failed_items = rows = start = failures_end = records_end = 0
+    mini_batches = failed_mini_batches = items = failed_items = rows = start = failures_end = records_end = 0
     failed: dict[str, int] = {}
     for record, end in decode(lines, _counting):
         if type(record) is _Counted:
@@ -241,6 +241,10 @@ def _replay(lines: Iterable[bytes], said: Said) -> None:
             if record.failed:
                 for cls, count in record.failed.items():
                     failed[cls] = failed.get(cls, 0) + count
+            if record.failed_mini_batches >= 0 or type(record) is _MendCounted:
+                failed_mini_batches += record.failed_mini_batches
+            elif record.failed:
+                failed_mini_batches += sum(record.failed.values())
             failures_end = max(failures_end, record.failures_end)
             records_end = max(records_end, record.records_end)
             if type(record) is _MendCounted:
@@ -251,7 +255,7 @@ def _replay(lines: Iterable[bytes], said: Said) -> None:
     said.length, said.failures_end, said.records_end = start, failures_end, records_end
     book.tally = Tally(
         mini_batch_count=mini_batches,
-        failed_mini_batch_count=sum(failed.values()),
+        failed_mini_batch_count=failed_mini_batches,
         item_count=items,
         failed_item_count=failed_items,
         row_count=rows,

@@ -19,7 +19,7 @@ from runner.errors import StorageFailed
 from runner.schedule.book import Ledgerbook
 from runner.schedule.failures import encode_failure
 from runner.schedule.journal import Committed, Journal, Mended, Record
-from runner.schedule.mending import Mending, failed_classes, is_mend, mending_of
+from runner.schedule.mending import Mending, is_mend, mending_of
 
 
 class Tail:
@@ -109,16 +109,14 @@ class Committer:
 
     def _committed(self, report: Report, ends: dict[str, int]) -> Committed:
         tally = report.tally
-        failed = tally.failed_by_class
-        if len(report.failures) > tally.failed_mini_batch_count:
-            # Some failed item by item: which of their classes counts is decided in one place.
-            failed = failed_classes(report, self._plan)
+        is_one_each = sum(tally.failed_by_class.values()) == tally.failed_mini_batch_count
         return Committed(
             **_fields(report, ends),
             rows=report.part.row_count if report.part else tally.row_count,
             items=tally.item_count,
             failed_items=tally.failed_item_count,
-            failed={str(cls): n for cls, n in failed.items()},
+            failed={str(cls): n for cls, n in tally.failed_by_class.items()},
+            failed_mini_batches=-1 if is_one_each else tally.failed_mini_batch_count,
         )
 
     def close(self) -> None:
@@ -139,6 +137,7 @@ def _mended(report: Report, mending: Mending, ends: dict[str, int]) -> Mended:
         mends=mending.mends,
         failed_items=tally.failed_item_count,
         failed={str(cls): n for cls, n in tally.failed_by_class.items()},
+        failed_mini_batches=tally.failed_mini_batch_count,
     )
 
 

@@ -74,15 +74,19 @@ class Committed(msgspec.Struct, frozen=True, omit_defaults=True, tag="committed"
     items: int = 0
     failed_items: int = 0
     failed: dict[str, int] = {}
+    """Failures by class."""
+    failed_mini_batches: int = -1
+    """Where mini-batches failed item by item; otherwise each failure is one."""
     failures_end: int = 0
     records_end: int = 0
 
     @property
     def tally(self) -> Tally:
         """The counts of this lease."""
+        is_one_each = self.failed_mini_batches < 0
         return Tally(
             mini_batch_count=self.end - self.first,
-            failed_mini_batch_count=sum(self.failed.values()),
+            failed_mini_batch_count=sum(self.failed.values()) if is_one_each else self.failed_mini_batches,
             item_count=self.items,
             failed_item_count=self.failed_items,
             row_count=self.rows,
@@ -136,6 +140,7 @@ class Mended(msgspec.Struct, frozen=True, omit_defaults=True, tag="mended", tag_
     mends: tuple[MendedItems, ...] = ()
     failed_items: int = 0
     failed: dict[str, int] = {}
+    failed_mini_batches: int = 0
     failures_end: int = 0
     records_end: int = 0
 
@@ -143,7 +148,7 @@ class Mended(msgspec.Struct, frozen=True, omit_defaults=True, tag="mended", tag_
     def tally(self) -> Tally:
         """What it changes in the counts."""
         return Tally(
-            failed_mini_batch_count=sum(self.failed.values()),
+            failed_mini_batch_count=self.failed_mini_batches,
             failed_item_count=self.failed_items,
             row_count=self.rows,
             failed_by_class={FailureClass(k): n for k, n in self.failed.items()},

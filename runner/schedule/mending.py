@@ -51,7 +51,7 @@ def mending_of(report: Report, retried: Mapping[int, Sequence[OpenItems]], plan:
     by_class: dict[FailureClass, int] = {}
     done: list[MendedItems] = []
     again: list[Failure] = []
-    tried = 0
+    tried = rescued = 0
     for number in told:
         before = retried.get(number, ())
         mine, left = mends.get(number, []), sorted(failures.get(number, []), key=lambda one: one.first_item)
@@ -59,23 +59,21 @@ def mending_of(report: Report, retried: Mapping[int, Sequence[OpenItems]], plan:
         if sum(one.items.item_count for one in mine) + sum(one.item_count for one in left) != count:
             raise Defect(f"the report of lease [{report.first}, {report.end}) does not tell of all its items")
         tried += count
-        if count == plan.span_of(number).item_count:
-            # It had failed as a whole: now it either has not, or perhaps for another reason.
-            by_class[before[0].cls] = by_class.get(before[0].cls, 0) - 1
-            if not mine:
-                by_class[left[0].cls] = by_class.get(left[0].cls, 0) + 1
+        for failed, change in (*((one.cls, -1) for one in before), *((one.cls, 1) for one in left)):
+            by_class[failed] = by_class.get(failed, 0) + change
+        if mine and count == plan.span_of(number).item_count:
+            rescued += 1
         done += [_placed(mend, _root(before, mend.items.first_item)) for mend in mine]
         for failure in left:
             root = _root(before, failure.first_item)
             again.append(replace(failure, at_row=root.at_row, at_byte=root.at_byte))
     if report.part is not None and sum(one.rows for one in done) != report.part.row_count:
         raise Defect(f"the mends of lease [{report.first}, {report.end}) are not its part")
-    changed = {cls: n for cls, n in by_class.items() if n}
     tally = Tally(
-        failed_mini_batch_count=sum(changed.values()),
+        failed_mini_batch_count=-rescued,
         failed_item_count=report.tally.failed_item_count - tried,
         row_count=report.tally.row_count,
-        failed_by_class=changed,
+        failed_by_class={cls: n for cls, n in by_class.items() if n},
     )
     return Mending(tuple(told), tuple(done), tuple(again), tally)
 
@@ -98,22 +96,3 @@ def _placed(mend: Mend, root: OpenItems) -> MendedItems:
         root.at_row,
         root.at_byte,
     )
-
-
-def failed_classes(report: Report, plan: Plan) -> dict[FailureClass, int]:
-    """By class, the mini-batches of an ordinary report that failed as a whole.
-
-    One that failed item by item has the class of its first failure, so that a later mend takes off the same.
-    """
-    items: dict[int, int] = {}
-    first: dict[int, Failure] = {}
-    for failure in report.failures:
-        items[failure.mini_batch] = items.get(failure.mini_batch, 0) + failure.item_count
-        known = first.get(failure.mini_batch)
-        if known is None or failure.first_item < known.first_item:
-            first[failure.mini_batch] = failure
-    counts: dict[FailureClass, int] = {}
-    for number, failure in first.items():
-        if items[number] == plan.span_of(number).item_count:
-            counts[failure.cls] = counts.get(failure.cls, 0) + 1
-    return counts
