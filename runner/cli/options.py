@@ -9,6 +9,7 @@ import click
 
 if TYPE_CHECKING:
     from runner.client.client import Client
+    from runner.compose.launch import EarlyDriver
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -26,8 +27,8 @@ def output_option(*formats: str) -> Callable[[F], F]:
     return click.option("--output", "form", type=click.Choice(["text", *formats]), default="text", help="How to print.")
 
 
-def connect(server: str | None) -> Client:
-    """The jobs of this home, or those behind a service."""
+def connect(server: str | None, early: EarlyDriver | None = None) -> Client:
+    """The jobs of this home, or those behind a service; a driver that was started early takes the first job made."""
     from runner.compose.client import Client
 
-    return Client(server)
+    return Client(server) if early is None else Client(server, launch=early.launch)

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from runner.cli.early import start_early
 from runner.cli.options import connect, name_argument, output_option, server_option
 from runner.cli.render import say, show_json
 from runner.cli.watching import Watch
 from runner.entity.job_json import to_json
+
+if TYPE_CHECKING:
+    from runner.client.client import Client
+    from runner.spec.jobs import Job
 
 
 @click.command()
@@ -33,10 +39,17 @@ def submit(
     form: str,
 ) -> int:
     """Run the job of a YAML file and watch it to its end; the exit code is the job's."""
-    from runner.spec.load import load_job, setting_of
+    with start_early(job_file, settings, name, server) as early:
+        from runner.spec.load import load_job, setting_of
 
-    job = load_job(job_file, params_override=[setting_of(setting) for setting in settings])
-    client = connect(server)
+        job = load_job(job_file, params_override=[setting_of(setting) for setting in settings])
+        client = connect(server, early)
+        if name is None and job.name is None and early is not None:
+            name = early.name
+        return _submit(client, job, name, detach=detach, overwrite=overwrite, form=form)
+
+
+def _submit(client: Client, job: Job, name: str | None, *, detach: bool, overwrite: bool, form: str) -> int:
     with Watch(client.backend, owns=True) as watch:
         made = client.jobs.create_or_update(job, name=name, overwrite=overwrite)
         assert made.name is not None

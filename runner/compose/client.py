@@ -18,18 +18,25 @@ class Client(core.Client):
     Args:
         server: HOST:PORT of a service; by default `RUNNER_SERVER`, and without that the embedded store.
         token: what the service asks for; by default `RUNNER_TOKEN`, else the token file of this home.
+        launch: starts the driver of a job that was made here.
     """
 
-    def __init__(self, server: str | None = None, token: str | None = None) -> None:
+    def __init__(
+        self,
+        server: str | None = None,
+        token: str | None = None,
+        *,
+        launch: Callable[[Home, str], None] = launch_driver,
+    ) -> None:
         home = Home()
         address = server or os.environ.get("RUNNER_SERVER") or None
-        super().__init__(_remote(home, address, token) if address else _embedded(home), home)
+        super().__init__(_remote(home, address, token) if address else _embedded(home, launch), home)
 
 
-def _embedded(home: Home) -> Backend:
+def _embedded(home: Home, launch: Callable[[Home, str], None]) -> Backend:
     from runner.server.jobs import Jobs
 
-    return Jobs(home, lambda name: launch_driver(home, name))
+    return Jobs(home, lambda name: launch(home, name))
 
 
 def _remote(home: Home, address: str, token: str | None) -> Backend:
