@@ -144,13 +144,14 @@ def _finish(
 ) -> int:
     """Write index and footer at offset `at`; returns the size of the file."""
     notes = json.dumps({"sections": sections, "frames": frames}, ensure_ascii=False).encode("utf-8", "surrogatepass")
-    index = entries.tobytes()
+    index = words_of(entries).data.cast("B") if len(entries) else b""
     footer = np.zeros((), FOOTER)
     footer["magic"], footer["version"] = MAGIC, VERSION
     footer["crc32"] = zlib.crc32(notes, zlib.crc32(index))
     footer["index_offset"], footer["entry_count"], footer["entry_bytes"] = at, len(entries), ENTRY.itemsize
     footer["json_bytes"] = len(notes)
-    file.write(index + notes + footer.tobytes())
+    for piece in (index, notes, footer.tobytes()):
+        file.write(piece)
     return at + len(index) + len(notes) + FOOTER.itemsize
 
 
