@@ -70,6 +70,8 @@ class FailurePages:
         include_history: bool,
     ) -> FailuresPage:
         """The failures after the token, of these classes only unless there are none."""
+        from runner.schedule.failures import read_failures  # numpy, for which no other call should wait
+
         wanted = frozenset(classes)
         sealed = ("failures", folder.root.name, sorted(wanted), include_history)
         size, after = page_size_of(page_size), unseal(page_token, sealed)

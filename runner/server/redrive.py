@@ -19,7 +19,6 @@ from runner.entity.job import JobState
 from runner.entity.parallel import ParallelSpec
 from runner.entity.status import JobStatus
 from runner.errors import ArgumentInvalid, SpecInvalid, StorageFailed
-from runner.schedule.failures import read_failures
 from runner.server.admission import remove_tree
 from runner.server.resume import held, read_spec, refusal
 from runner.spec.script import ScriptMissing, check_script, find_script
@@ -30,20 +29,15 @@ from runner.store.store import Store
 _VERB = "redriven"
 
 
-class Redrive(msgspec.Struct, frozen=True):
-    """The content of `redrive.json`."""
-
-    code: str | None
-    """The folder with the code, below that of the job; None for the code of the submission."""
-    number: int
-
-
 @contextmanager
 def redrivable(store: Store, job: JobState, code: str) -> Iterator[str]:
     """Hold the lock of a job whose open failures may be tried again, everything written that its driver needs.
 
     Gives what to say about it. JobStatusConflict when it may not; ArgumentInvalid, SpecInvalid for the code.
     """
+    from runner.schedule.failures import count_open  # numpy, for which no other call should wait
+    from runner.schedule.opening import Redrive
+
     folder = store.home.job(job.name)
 
     def check(job: JobState) -> None:
@@ -51,18 +45,21 @@ def redrivable(store: Store, job: JobState, code: str) -> Iterator[str]:
 
     check(job)
     with _drafted(folder, code, store.home.root) as draft, held(store, job, _VERB, check) as (job, message):
-        if job.status is JobStatus.COMPLETED and next(read_failures(folder, all=False), None) is None:
+        if job.status is JobStatus.COMPLETED and not count_open(folder):
             history = f"`runner failures {job.name} --all` shows the history"
             raise refusal(job, _VERB, f"nothing that it has set aside is open; {history}")
         number = job.run_number + 1
-        try:
-            if draft is not None:
-                draft.rename(folder.code_of(number))
-            used = folder.code_of(number).name if draft is not None else _code_in_use(folder)
-            _write(folder, Redrive(used, number))
-        except OSError as error:
-            raise StorageFailed(str(error.filename or folder.root), error.strerror or str(error)) from error
-        said = f"a redrive, with the code in {used}" if used else "a redrive, with the code of the submission"
+        redrive = Redrive.read(folder)
+        # One that has lost its driver is gone on with as it is, else what failed in it would be tried again.
+        if redrive is None or draft is not None or job.status.is_terminal:
+            try:
+                if draft is not None:
+                    draft.rename(folder.code_of(number))
+                redrive = Redrive(folder.code_of(number).name if draft is not None else _code_in_use(folder), number)
+                _write(folder, msgspec.json.encode(redrive))
+            except OSError as error:
+                raise StorageFailed(str(error.filename or folder.root), error.strerror or str(error)) from error
+        said = f"a redrive with {f'the code in {redrive.code}' if redrive.code else 'the code of the submission'}"
         yield f"{said}; {message}" if message else said
 
 
@@ -112,11 +109,11 @@ def _copy(spec: ParallelSpec, code: Path, into: Path, home: Path) -> None:
             raise SpecInvalid((problem,))
 
 
-def _write(folder: JobFolder, redrive: Redrive) -> None:
+def _write(folder: JobFolder, text: bytes) -> None:
     """Durably, and whole or not at all."""
     draft = folder.redrive.with_suffix(".new")
     with open(draft, "wb") as file:
-        file.write(msgspec.json.encode(redrive))
+        file.write(text)
         file.flush()
         os.fsync(file.fileno())
     draft.replace(folder.redrive)
