@@ -75,8 +75,6 @@ class FailurePages:
         wanted = frozenset(classes)
         sealed = ("failures", folder.root.name, sorted(wanted), include_history)
         size, after = page_size_of(page_size), unseal(page_token, sealed)
-        from runner.schedule.failures import read_failures  # not loaded by whoever only submits
-
         reader = self._take(page_token) or _Reader(read_failures(folder, all=include_history))
         rows: list[FailureRow] = []
         last, text = 0, 0
