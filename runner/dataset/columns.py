@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from runner.dataset.plain_numbers import array_of
 from runner.dataset.returns import IllegalReturn, Kind, has_rows_of_columns
 from runner.dataset.schemas import normal_schema
 
@@ -220,8 +221,14 @@ def arrays_table(pieces: Sequence[Arrays]) -> pa.Table:
     columns = []
     for i in range(len(names)):
         array = pieces[0].arrays[i] if len(pieces) == 1 else np.concatenate([piece.arrays[i] for piece in pieces])
-        columns.append(pa.array(array, from_pandas=nan_is_null and _has_nan(array)))
+        has_nulls = nan_is_null and _has_nan(array)
+        is_simple = _is_number(array) and not has_nulls
+        columns.append(array_of(array) if is_simple else pa.array(array, from_pandas=has_nulls))
     return pa.Table.from_arrays(columns, list(names))
+
+
+def _is_number(array: npt.NDArray[Any]) -> bool:
+    return array.dtype.kind in "iuf" and array.dtype.isnative and array.flags.c_contiguous
 
 
 def _has_nan(array: npt.NDArray[Any]) -> bool:

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from runner.dataset.output_schema import conform
+from runner.dataset.plain_numbers import numbers_of
 from runner.dataset.storage import HashedFile
 from runner.entity.parallel import OutputSpec
 
@@ -129,7 +130,8 @@ def _is_text(kind: pa.DataType) -> bool:
 
 def _is_small_as_deltas(column: pa.ChunkedArray) -> bool:
     """True if the differences of neighbours need at most half of the type's bits."""
-    sample = column.slice(0, SAMPLE_ROWS).drop_null().cast(pa.float64(), safe=False).to_numpy()
+    chunks = column.slice(0, SAMPLE_ROWS).drop_null().chunks
+    sample = np.concatenate([numbers_of(chunk).astype(np.float64) for chunk in chunks]) if chunks else np.empty(0)
     if len(sample) < 2:
         return False
     steps = np.diff(sample)

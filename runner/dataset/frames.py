@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from runner.dataset.plain_numbers import is_plain, numbers_of
 from runner.entity.parallel import MiniBatchFormat, ParallelSpec
 from runner.errors import ArgumentInvalid
 
@@ -205,6 +206,8 @@ def _array_maker(field: pa.Field, may_hold_nulls: bool) -> Callable[[pa.Array], 
 
 
 def _values(column: pa.Array) -> npt.NDArray[Any]:
+    if is_plain(column.type) and not column.null_count:
+        return numbers_of(column)
     array: npt.NDArray[Any] = column.to_numpy(zero_copy_only=False)
     array.flags.writeable = False
     return array
