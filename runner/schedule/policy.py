@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from runner.entity.lease import InitFailure, Tally
 from runner.entity.parallel import ParallelSpec
 from runner.errors import (
+    ClusterUnavailable,
     EntryInvalid,
     InitFailed,
     NoFirstTask,
@@ -78,6 +79,58 @@ class InitWatch:
         if (count >= self.worker_count and not self.is_ready) or count >= 2 * self.worker_count:
             return InitFailed(failure.what, failure.traceback)
         return None
+
+
+UNREADY_IN_A_ROW = 5
+"""Instances lost in one place before any of them was ready: then none is started there any more."""
+LOSSES_IN_A_ROW = 12
+"""Instances lost without a single commit between them. To find a mini-batch that takes its instance down costs up to
+ten: its lease is lost four times, then in smaller pieces, then it alone twice more."""
+CHARGES_IN_A_ROW = 5
+"""Mini-batches charged with the loss of their instance without a single commit between them: it is not they."""
+
+
+@dataclass(slots=True)
+class Setbacks:
+    """Counts lost instances. As long as leases are committed, any number of them may be lost."""
+
+    where: str
+    _unready: dict[int, int] = field(default_factory=dict)
+    _losses: int = 0
+    _charges: int = 0
+
+    def ready(self, place: int) -> None:
+        """An instance got ready in a place."""
+        self._unready.pop(place, None)
+
+    def committed(self) -> None:
+        """A report of an instance was committed."""
+        self._losses = self._charges = 0
+
+    def lost(self, place: int, what: str, was_ready: bool, charged_count: int, member_count: int) -> RunnerError | None:
+        """Count one, of which `charged_count` mini-batches were charged; the error that ends the job, if it must end.
+
+        `member_count` instances are left.
+        """
+        self._losses += 1
+        if charged_count:
+            self._losses = 0
+            self._charges += charged_count
+        if not was_ready:
+            self._unready[place] = self._unready.get(place, 0) + 1
+        if self._charges > CHARGES_IN_A_ROW:
+            said = f"{self._charges} mini-batches in a row took their instance down, the last one because {what}"
+        elif self._losses > LOSSES_IN_A_ROW:
+            said = f"{self._losses} instances were lost in a row, the last one because {what}"
+        elif self.is_hopeless(place) and not member_count:
+            said = f"{self._unready[place]} instances in a row were lost before they were ready, the last one: {what}"
+        else:
+            return None
+        return ClusterUnavailable(self.where, said, "look at the driver's log")
+
+    def is_hopeless(self, place: int) -> bool:
+        """Whether none should be started there any more."""
+        return self._unready.get(place, 0) > UNREADY_IN_A_ROW
 
 
 @dataclass(slots=True)

@@ -1,0 +1,139 @@
+"""The instances of a driver, and sums over what they last told: kept, not made, since there may be thousands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from runner.entity.lease import Heartbeat, InFlight, Tally
+from runner.entity.status import FailureClass
+
+_NOBODY = Tally()
+
+
+@dataclass(slots=True)
+class Member:
+    """An instance that was started and has not ended."""
+
+    worker_count: int
+    like: int
+    """The instance whose place it has."""
+    is_ready: bool = False
+    live: Tally = _NOBODY
+    attempt_count: int = 0
+    in_flight: tuple[InFlight, ...] = ()
+    is_at_work: bool = False
+    alive_worker_count: int = 0
+    beat_at: float = 0.0
+
+    @property
+    def suspects(self) -> set[int]:
+        """The mini-batches whose calls were running when it was last heard of."""
+        return {at.mini_batch for at in self.in_flight if at.phase in ("run", "return")}
+
+
+@dataclass(slots=True)
+class _Sum:
+    """Live counts of all instances together, kept in place."""
+
+    mini_batches: int = 0
+    failed_mini_batches: int = 0
+    items: int = 0
+    failed_items: int = 0
+    rows: int = 0
+    by_class: dict[FailureClass, int] = field(default_factory=dict)
+
+    def add(self, tally: Tally, sign: int) -> None:
+        self.mini_batches += sign * tally.mini_batch_count
+        self.failed_mini_batches += sign * tally.failed_mini_batch_count
+        self.items += sign * tally.item_count
+        self.failed_items += sign * tally.failed_item_count
+        self.rows += sign * tally.row_count
+        for cls, count in tally.failed_by_class.items():
+            self.by_class[cls] = self.by_class.get(cls, 0) + sign * count
+
+
+class Roster:
+    """Members by number."""
+
+    def __init__(self) -> None:
+        self.members: dict[int, Member] = {}
+        self.ready_count = 0
+        self.at_work_count = 0
+        self.attempt_count = 0
+        self.alive_worker_count = 0
+        self._live = _Sum()
+
+    def add(self, instance: int, worker_count: int, like: int, now: float) -> None:
+        """An instance was started."""
+        self.members[instance] = Member(worker_count, like, beat_at=now)
+
+    def ready(self, member: Member) -> None:
+        """Its first worker has ended init()."""
+        self.ready_count += not member.is_ready
+        member.is_ready = True
+
+    def beat(self, member: Member, event: Heartbeat, now: float) -> None:
+        """Take in a sign of life."""
+        member.beat_at, member.in_flight = now, event.in_flight
+        self.attempt_count += event.attempt_count - member.attempt_count
+        member.attempt_count = event.attempt_count
+        # What is being read is no mini-batch yet.
+        is_at_work = any(at.phase != "load" for at in event.in_flight)
+        self.at_work_count += is_at_work - member.is_at_work
+        member.is_at_work = is_at_work
+        self.alive_worker_count += event.worker_count - member.alive_worker_count
+        member.alive_worker_count = event.worker_count
+        self._replace_live(member, event.live)
+
+    def settle(self, instance: int, committed: Tally) -> None:
+        """What was just committed is live no more; the next heartbeat tells it anew."""
+        member = self.members.get(instance)
+        if member is not None and member.live.mini_batch_count:
+            self._replace_live(member, _less(member.live, committed))
+
+    def _replace_live(self, member: Member, live: Tally) -> None:
+        if live is not member.live and live != member.live:
+            self._live.add(member.live, -1)
+            self._live.add(live, 1)
+            member.live = live
+
+    def drop(self, instance: int) -> Member | None:
+        """An instance has ended or is gone."""
+        member = self.members.pop(instance, None)
+        if member is not None:
+            self.ready_count -= member.is_ready
+            self.at_work_count -= member.is_at_work
+            self.attempt_count -= member.attempt_count
+            self.alive_worker_count -= member.alive_worker_count
+            self._live.add(member.live, -1)
+        return member
+
+    @property
+    def live(self) -> Tally:
+        """Counts of what is final at instances and not committed; for display, and to hurry reports."""
+        live = self._live
+        return Tally(
+            mini_batch_count=live.mini_batches,
+            failed_mini_batch_count=live.failed_mini_batches,
+            item_count=live.items,
+            failed_item_count=live.failed_items,
+            row_count=live.rows,
+            failed_by_class={cls: count for cls, count in live.by_class.items() if count},
+        )
+
+    @property
+    def live_failures(self) -> tuple[int, int]:
+        """Failed mini-batches and failed items among them."""
+        return self._live.failed_mini_batches, self._live.failed_items
+
+
+def _less(live: Tally, committed: Tally) -> Tally:
+    by_class = {cls: max(n - committed.failed_by_class.get(cls, 0), 0) for cls, n in live.failed_by_class.items()}
+    return Tally(
+        mini_batch_count=max(live.mini_batch_count - committed.mini_batch_count, 0),
+        failed_mini_batch_count=max(live.failed_mini_batch_count - committed.failed_mini_batch_count, 0),
+        item_count=max(live.item_count - committed.item_count, 0),
+        failed_item_count=max(live.failed_item_count - committed.failed_item_count, 0),
+        row_count=max(live.row_count - committed.row_count, 0),
+        failed_by_class=by_class,
+    )
