@@ -19,23 +19,23 @@ from pathlib import Path
 import msgspec
 
 from runner.cluster.base import Cluster, Emit, Placement, Say
-from runner.dataset.publish import publish
 from runner.dataset.saved_plan import check_unchanged, load_plan, save_plan
 from runner.entity.job import JobError, Progress
 from runner.entity.lease import InstanceConfig, Tally
 from runner.entity.parallel import ParallelSpec
 from runner.entity.plan import Plan
 from runner.entity.status import JobStatus
-from runner.errors import MEANINGS, Defect, IllegalTransition, RunnerError
+from runner.errors import MEANINGS, Defect, IllegalTransition, RunnerError, StorageFailed
 from runner.plan.make import make_plan
 from runner.schedule.book import Ledgerbook, read_book
 from runner.schedule.commit import Committer
 from runner.schedule.grounds import Grounds
 from runner.schedule.job_logs import JobLogs
 from runner.schedule.leases import LeaseTable
-from runner.schedule.opening import Redrive, count_ends, open_journal, reopen
+from runner.schedule.opening import Redrive, count_ends, open_journal, reopen, was_completed
 from runner.schedule.policy import exceeded_threshold, nothing_succeeded
 from runner.schedule.pulse import Pulse
+from runner.schedule.release import Release, tell_failures
 from runner.schedule.shift import Canceled, Shift
 from runner.store.home import Home, JobFolder
 from runner.store.lock import JobLock
@@ -104,13 +104,18 @@ class Driver:
             log.error("%s: %s", error.reason, error)
         self._pulse.stop()
         # Before the journal has been read, what an earlier run has told is nearer to the truth than nothing.
-        progress = self._progress(Tally()) if hasattr(self, "_epoch") else self._store.get(self._name).progress
+        has_read = hasattr(self, "_epoch")
+        progress = self._progress(None) if has_read else self._store.get(self._name).progress
+        if has_read:
+            tell_failures(self._spec, self._folder)
         if hasattr(self, "_logs"):
             self._logs.end(status, failed, progress, self._folder)
         if status is JobStatus.CANCELED and self._store.get(self._name).status is not JobStatus.CANCEL_REQUESTED:
             self._store.move(self._name, JobStatus.CANCEL_REQUESTED, message="a signal asked for it")
         if status is not JobStatus.COMPLETED and hasattr(self, "_grounds") and self._book.is_empty:
             self._grounds.take_back()
+        if status is JobStatus.COMPLETED:
+            self._folder.redrive.unlink(missing_ok=True)
         self._store.move(self._name, status, message=str(error or ""), error=failed, progress=progress)
         if status is JobStatus.COMPLETED:
             # Only now: a crash before the record would need it again.
@@ -133,13 +138,16 @@ class Driver:
         ends = count_ends(self._store, self._name)
         self._epoch = said.epoch + 1
         committer = open_journal(self._folder, self._name, self._plan, said, ends)
-        self._grounds = Grounds(self._spec)
+        self._grounds = Grounds(self._spec, self._folder)
         table = LeaseTable(total=self._plan.mini_batch_count, epoch=self._epoch, unit_starts=self._plan.unit_starts)
-        table.restore(self._book.ranges())
         try:
-            table.mend(reopen(self._folder, self._plan, said, committer, ends, redrive, {}))
-            self._check_thresholds()
+            table.restore(self._book.ranges())
             staging = self._grounds.prepare(is_new=self._book.is_empty)
+            release = self._release(staging, redrive)
+            if release is None or release.is_open:
+                places = release.places if release is not None else {}
+                table.mend(reopen(self._folder, self._plan, said, committer, ends, redrive, places))
+            self._check_thresholds()
             with Shift(self._spec, self._plan, table, committer, self._pulse, self._cancelled) as shift:
                 shift.on_progress = self._show
                 shift.on_logs = self._log_chunks
@@ -156,7 +164,7 @@ class Driver:
             raise error
         if self._cancelled.is_set():
             raise Canceled
-        self._publish(staging, committer)
+        self._publish(release, committer)
 
     def _check_thresholds(self) -> None:
         """What the run before has committed may be too much already; it died before it could say so."""
@@ -172,12 +180,23 @@ class Driver:
         finally:
             cluster.close()
 
-    def _publish(self, staging: Path | None, committer: Committer) -> None:
+    def _release(self, staging: Path | None, redrive: Redrive | None) -> Release | None:
+        output = self._spec.output
+        if output is None or staging is None:
+            return None
+        release = Release(output, self._folder, staging, self._name)
+        if redrive is not None and release.layout is None and was_completed(self._store, self._name):
+            what = "is not there, so nothing can be put into the output: an earlier version has published it"
+            raise StorageFailed(str(self._folder.layout), f"{what}; submit the job again")
+        if release.layout is not None:
+            release.check()
+        return release
+
+    def _publish(self, release: Release | None, committer: Committer) -> None:
         self._move(JobStatus.FINALIZING)
-        if self._spec.output is not None and staging is not None:
-            _, parts = self._book.parts(self._folder.journal, committer.journal.schemas)
+        if release is not None and self._spec.output is not None:
             self._pulse.say(f"publishing to {self._spec.output.target}")
-            publish(self._spec.output, staging, [part for part in parts if part.file], self._name)
+            release.publish(committer, self._epoch)
 
     def _make_plan(self) -> Plan:
         path = self._folder.plan
@@ -227,10 +246,11 @@ class Driver:
         for path, data in chunks:
             self._logs.append(path, data)
 
-    def _progress(self, live: Tally, instance_count: int = 0, worker_count: int = 0) -> Progress:
+    def _progress(self, live: Tally | None, instance_count: int = 0, worker_count: int = 0) -> Progress:
+        """While a run goes on, what it tries again is neither done nor failed; in the end (`live` None) all counts."""
         book = getattr(self, "_book", Ledgerbook())
         plan: Plan | None = getattr(self, "_plan", None)
-        tally = book.judged + live
+        tally = book.tally if live is None else book.judged + live
         return Progress(
             item_count=plan.item_count if plan else None,
             done_item_count=tally.item_count,

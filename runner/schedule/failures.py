@@ -217,7 +217,9 @@ class _Index:
 
     @staticmethod
     def read(folder: JobFolder) -> _Index:
-        mends, length = _read_marks(folder.journal)
+        # Most jobs have no failures, and their journals may be long.
+        has_any = folder.failures.exists() and folder.failures.stat().st_size > 0
+        mends, length = _read_marks(folder.journal) if has_any else ([], 0)
         ends: list[int] = []
         ranges: list[int] = []
         at = 0

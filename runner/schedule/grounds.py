@@ -8,9 +8,11 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+from runner.dataset.failures import claim_failures
 from runner.dataset.staging import prepare_staging, remove_staging, staging_of
 from runner.entity.parallel import ParallelSpec
 from runner.errors import RunnerError, StorageFailed
+from runner.store.home import JobFolder
 
 log = logging.getLogger(__name__)
 
@@ -18,8 +20,8 @@ log = logging.getLogger(__name__)
 class Grounds:
     """Made before work starts; what was there before is never removed."""
 
-    def __init__(self, spec: ParallelSpec) -> None:
-        self._spec = spec
+    def __init__(self, spec: ParallelSpec, folder: JobFolder) -> None:
+        self._spec, self._folder = spec, folder
         self._made: list[Path] = []
         """Folders that were not there, each before those below it."""
 
@@ -28,6 +30,7 @@ class Grounds:
 
         Raises:
             StorageFailed: that is not allowed, or the disk is full.
+            TargetExists: what no job has written stands where the failures would.
         """
         for folder in self._spec.side_outputs.values():
             self._make(Path(folder))
@@ -39,6 +42,7 @@ class Grounds:
         if is_new:
             # What lies there is of another home's job of this name, or of one whose folder was removed by hand.
             self.remove_staging()
+            claim_failures(output, self._folder.root)
         return prepare_staging(output, self._spec.name)
 
     def remove_staging(self) -> None:

@@ -51,6 +51,11 @@ def count_ends(store: Store, name: str) -> int:
     return sum(event.status in (JobStatus.FAILED, JobStatus.CANCELED) for event in store.events(name))
 
 
+def was_completed(store: Store, name: str) -> bool:
+    """Whether the job has published before."""
+    return any(event.status is JobStatus.COMPLETED for event in store.events(name))
+
+
 def open_journal(folder: JobFolder, name: str, plan: Plan, said: Said, ends: int) -> Committer:
     """Open the journal for appending, under the next epoch; what was torn is cut off. JournalDamaged, StorageFailed."""
     _check(folder.journal, name, plan, said)

@@ -95,6 +95,11 @@ class JobFolder:
         return self.root / "failures.jsonl"
 
     @property
+    def layout(self) -> Path:
+        """Where things are in the published output; there while something of it is open."""
+        return self.root / "layout"
+
+    @property
     def scratch(self) -> Path:
         return self.root / "scratch"
 

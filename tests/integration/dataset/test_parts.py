@@ -240,7 +240,7 @@ def test_without_a_header_columns_may_differ(tmp_path: Path) -> None:
 def test_borders_stand_beside_lines_that_may_be_divided(tmp_path: Path) -> None:
     _assemble(tmp_path, [{0: [1, 2], 2: [34]}, {1: []}], [1, 2, 1], _output("jsonl"))
     borders = np.fromfile(tmp_path / f"part{BORDERS_SUFFIX}", BORDER)
-    assert borders.tolist() == [(24, 2), (0, 0), (13, 1)]
+    assert borders.tolist() == [(0, 24, 2), (1, 0, 0), (2, 13, 1)]
 
 
 def test_numbers_have_no_dictionary_and_sequences_are_deltas(tmp_path: Path) -> None:
