@@ -7,7 +7,7 @@ COMPILED := runner.dispatch._ledger runner.dispatch._loop
 PROTOC = build/protos/bin/python -m grpc_tools.protoc -I protos -I $$(echo build/protos/lib/python*/site-packages)
 STUBS = $(PROTOC) --python_out=$(1) --pyi_out=$(1) --grpc_python_out=$(1) $$(find protos -name '*.proto')
 MAKEFLAGS += --no-print-directory
-.PHONY: help demo build lint type test crash-points chaos bench protos protos-check native-debug check clean
+.PHONY: help demo build lint type test simulate crash-points chaos bench protos protos-check native-debug check clean
 
 help: ## show this list
 	@sed -nE 's/^([a-z-]+):[^#]*## /\1\t/p' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ test: .venv/.dev ## every test
 
 crash-points: .venv/.dev ## kill or fail driver and instance at every file-system operation (an hour)
 	$(BIN)/python -m pytest -m soak tests/crash
+
+simulate: .venv/.dev ## a driver's core in a world that fails by a seed; SEEDS=n of them
+	$(BIN)/python tests/simulation/simulate.py --seeds $(or $(SEEDS),20000)
 
 chaos: .venv/.dev ## a job of minutes on Ray whose processes are all killed at random; SEED=n repeats one
 	$(BIN)/python -m pytest -m soak -s tests/chaos
