@@ -97,10 +97,11 @@ class JobLogs:
 
         from runner.dataset.report import write_report
         from runner.dispatch._loop import RECORD
+        from runner.dispatch._report import format_lines
 
         # Not closed by hand: while an error is on its way (a full disk), its traceback still holds the array.
         records = np.asarray(np.memmap(folder.records, dtype=RECORD, mode="r"))
-        write_report(target, records, _blames(folder.failures))
+        write_report(target, records, _blames(folder.failures), format_lines)
 
     def _overview(self, text: str) -> None:
         now = time.gmtime()
@@ -127,6 +128,7 @@ class _Line(msgspec.Struct):
     row: int | None
     exception_type: str
     message: str
+    worker: str
     cls: str = msgspec.field(name="class")
 
 
@@ -141,5 +143,5 @@ def _blames(path: Path) -> dict[int, Blame]:
             for line in map(decoder.decode, file):
                 message = f"{line.exception_type}: {line.message}" if line.exception_type else line.message
                 place = line.file if line.row is None else f"{line.file} row {line.row}"
-                blames[line.mini_batch] = Blame(line.cls, " ".join(message.split()), place)
+                blames[line.mini_batch] = Blame(line.cls, " ".join(message.split()), place, line.worker)
     return blames

@@ -24,7 +24,7 @@ SOURCES = (
     "runner",
     "setup.py",
 )
-NATIVE = ("runner/dispatch/_ledger", "runner/dispatch/_loop")
+NATIVE = ("runner/dispatch/_ledger", "runner/dispatch/_loop", "runner/dispatch/_report")
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("packaging")]
 
