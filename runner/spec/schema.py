@@ -73,12 +73,6 @@ def later(what: str) -> Any:
     return refuse
 
 
-def only_off(value: Any, at: Path, found: Findings) -> Any:
-    """A flag whose function is not here yet: false says what is so anyway."""
-    shaped = flag(value, at, found)
-    return found.problem(at, "is true, which this version does not support", "leave it out") if shaped else shaped
-
-
 def identity(value: Any, at: Path, found: Findings) -> Any:
     shaped = _IDENTITY(value, at, found)
     if shaped is not None and "type" not in shaped and found.is_clean(*at):
@@ -186,9 +180,9 @@ RUNNER = Table(
         "keep_columns": Key(_COLUMNS, "input columns written in front of what run() returns"),
         "part_size": Key(byte_count, "about the size of one file of an output folder", "128mb"),
         "memory": Key(byte_count, "of one worker"),
-        "bisect": Key(only_off, "find the items that make a mini-batch fail", "false"),
+        "bisect": Key(flag, "find the items that make a mini-batch fail", "false"),
         "writable": Key(flag, "whether arrow and numpy mini-batches may be written to", "false"),
-        "speculate": Key(only_off, "whether slow work may be lent twice", "false"),
+        "speculate": Key(flag, "whether slow work may be lent twice", "true with `append_row_to`, else false"),
         "gpus_per_worker": Key(Number(low=0, closed=True), "GPUs of one worker; fractions share one", "0"),
         "overwrite": Key(flag, "whether an existing output is replaced", "false"),
         **{name: Key(later(what), what) for name, what in LATER.items()},

@@ -140,7 +140,7 @@ def test_arguments_for_the_runner_are_acted_on_and_stay_in_argv(folder: Path, pl
 def test_extensions_reach_the_spec(folder: Path, places: Places) -> None:
     runner = (
         "{mini_batch_format: arrow, columns: [a, b], frame_types: arrow, output_format: parquet, compression: zstd, "
-        "keep_columns: [id], part_size: 64kb, memory: 2gb, bisect: false, speculate: false, writable: true, "
+        "keep_columns: [id], part_size: 64kb, memory: 2gb, bisect: true, speculate: true, writable: true, "
         "overwrite: true, gpus_per_worker: 0.5}"
     )
     spec = resolved(folder, places, JOB + f"runner: {runner}\nmini_batch_size: 1000 rows\n").spec
@@ -150,7 +150,7 @@ def test_extensions_reach_the_spec(folder: Path, places: Places) -> None:
         "arrow",
         True,
     )
-    assert (spec.memory_bytes, spec.bisect, spec.speculate, spec.gpus_per_worker) == (2 * 1024**3, False, False, 0.5)
+    assert (spec.memory_bytes, spec.bisect, spec.speculate, spec.gpus_per_worker) == (2 * 1024**3, True, True, 0.5)
     assert spec.mini_batch_size == MiniBatchSize(kind="rows", value=1000)
     assert spec.output is not None
     assert (spec.output.format, spec.output.compression, spec.output.overwrite) == ("parquet", "zstd", True)
