@@ -124,6 +124,8 @@ class Siege:
                 self.await_driver(within_s=20)
         if self.jobs.has_driver("probe") is not False and self.status not in ("Failed", "Canceled"):
             return
+        error = self.jobs.get("probe").error
+        assert error is None or error.reason != "INTERNAL", f"{error} after {self.havoc}"
         done = self.bench.run("resume", "probe", "--detach")
         assert "Traceback" not in done.err, done.err
         self.resume_count += done.code == 0
