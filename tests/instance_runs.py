@@ -54,6 +54,7 @@ class Run:
         per: int = 10,
         workers: int = 2,
         output: str | None = "text",
+        keep: tuple[str, ...] = (),
         limits: Limits = QUICK,
         code: dict[str, str] | None = None,
         gpu_ids: tuple[str, ...] = (),
@@ -63,12 +64,18 @@ class Run:
         self.folder = folder
         self.code = folder / "code"
         for name in ("code", "staging", "side"):
-            (folder / name).mkdir(exist_ok=True)
+            (folder / name).mkdir(parents=True, exist_ok=True)
         for name, text in {"score.py": script, **(code or {})}.items():
             (self.code / name).parent.mkdir(parents=True, exist_ok=True)
             (self.code / name).write_text(textwrap.dedent(text))
         self._write_input(rows, row_group, files)
-        target = OutputSpec(name="scores", target=str(folder / "out.txt"), is_folder=False, format=output or "text")  # type: ignore[arg-type] # by name
+        target = OutputSpec(
+            name="scores",
+            target=str(folder / "out.txt"),
+            is_folder=False,
+            format=output or "text",  # type: ignore[arg-type] # by name
+            keep_columns=keep,
+        )
         self.spec = ParallelSpec(
             **{  # type: ignore[arg-type] # what a test overrides
                 "name": "job-of-test",
@@ -124,8 +131,12 @@ class Run:
         """Lend leases between the borders; without any, all of the plan as one."""
         ends = borders or (0, self.plan.mini_batch_count)
         for first, end in pairwise(ends):
-            self._open.add((first, end))
-            self.instance.lend(Lease(first=first, end=end, epoch=1))
+            self.lend_lease(Lease(first=first, end=end, epoch=1))
+
+    def lend_lease(self, lease: Lease) -> None:
+        """Lend one lease as it is."""
+        self._open.add((lease.first, lease.end))
+        self.instance.lend(lease)
 
     def take(self, timeout_s: float = WAIT_S) -> InstanceEvent:
         """The next event; reports are settled at once, splits are entered."""

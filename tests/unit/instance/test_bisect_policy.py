@@ -131,6 +131,7 @@ def test_an_unreliable_script_is_searched_to_an_end() -> None:
     for seed in range(200):
         chance = random.Random(seed)
         search = Bisection.of_failed(chance.randint(1, 300), 1, blame())
-        calls = play(search, lambda first, count, chance=chance: chance.random() < 0.6, is_death=chance.random() < 0.5)
+        is_death = chance.random() < 0.5
+        calls = play(search, lambda *_, draw=chance.random: draw() < 0.6, is_death)  # type: ignore[misc] # by default
         assert len(calls) <= MAX_EXTRA_CALLS
         assert sum(count for _, count in covers(search)) == search.item_count
