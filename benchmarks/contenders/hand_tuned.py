@@ -75,22 +75,22 @@ def work(files: list[Path], out: Path, size: int, kind: str) -> None:
 
 
 def loop_numpy(batch: pa.RecordBatch, size: int) -> Any:
-    ids, x0, x1 = (batch.column(i).to_numpy() for i in range(3))
-    run, count = run_numpy, len(ids)
+    x0, x1 = batch.column(1).to_numpy(), batch.column(2).to_numpy()
+    run, count = run_numpy, len(x0)
     out = np.empty(count, np.float32)
     for i in range(0, count, size):
         j = i + size
-        out[i:j] = run({"id": ids[i:j], "x0": x0[i:j], "x1": x1[i:j]})
+        out[i:j] = run({"x0": x0[i:j], "x1": x1[i:j]})
     return out
 
 
 def loop_pandas(batch: pa.RecordBatch, size: int) -> Any:
-    frame = batch.to_pandas()
+    frame = batch.select([1, 2]).to_pandas()
     run, count = run_pandas, len(frame)
     out = np.empty(count, np.float32)
     for i in range(0, count, size):
         j = i + size
-        out[i:j] = run(frame.iloc[i:j]).to_numpy()
+        out[i:j] = run(frame[i:j]).to_numpy()
     return out
 
 
