@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 
-from runner.compose.driver import drive
 from runner.compose.launch import GO, LOADS, talk_of
 from runner.store.home import Home
 
@@ -18,6 +17,9 @@ def main() -> int:
     loads = os.environ.pop(LOADS, "")
     if loads and not _is_told_to_go(sys.argv[2], loads):
         return 0
+    # After Ray, which everything waits for; what else a driver needs is loaded while Ray is connected to.
+    from runner.compose.driver import drive
+
     return drive(sys.argv[2])
 
 

@@ -271,4 +271,3 @@ class InstanceConfig:
     home: str = ""
     gpu_ids: tuple[str, ...] = ()
     epoch: int = 0
-    total_mini_batch_hint: int = 0

@@ -1,8 +1,8 @@
 """The driver: one process that runs one job from plan to publication.
 
-Order of events: take the job's lock; replay the journal or begin one; plan; start instances; lend and commit until
-every mini-batch is committed; close the instances; publish. The journal alone says what is done, so a driver may die
-at any point and the next one goes on from there. What a crash can lose is the work of open leases.
+Order of events: take the job's lock; replay the journal or begin one; start instances, and plan meanwhile; lend and
+commit until every mini-batch is committed; close the instances; publish. The journal alone says what is done, so a
+driver may die at any point and the next one goes on from there. What a crash can lose is the work of open leases.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ import os
 import socket
 import threading
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 
-from runner.cluster.base import Cluster, Emit, Placement, Say
+from runner.cluster.base import Placement
 from runner.dataset.saved_plan import check_unchanged, load_plan, save_plan
 from runner.entity.job import JobError, Progress
 from runner.entity.lease import InstanceConfig, Tally
@@ -26,7 +26,7 @@ from runner.entity.parallel import ParallelSpec
 from runner.entity.plan import Plan
 from runner.entity.status import JobStatus
 from runner.errors import MEANINGS, Defect, IllegalTransition, RunnerError, StorageFailed
-from runner.plan.make import make_plan
+from runner.schedule.arrival import Arrival, Connect
 from runner.schedule.book import Ledgerbook, read_book
 from runner.schedule.commit import Committer
 from runner.schedule.grounds import Grounds
@@ -43,12 +43,10 @@ from runner.store.store import Store
 
 log = logging.getLogger(__name__)
 
-Connect = Callable[[ParallelSpec, Emit, Say], Cluster]
-"""Makes the cluster that a job asks for."""
-
-
 LOCK_WAIT_S = 2.0
 """A reader that looks whether a driver lives holds the lock for a moment."""
+CLUSTER_END_S = 5.0
+"""How long the news that a job has failed waits for the end of what still runs of it."""
 
 
 class Driver:
@@ -58,6 +56,7 @@ class Driver:
         self._home, self._name, self._connect = home, name, connect
         self._folder: JobFolder = home.job(name)
         self._cancelled = threading.Event()
+        self._has_journal = False
 
     def run(self) -> int:
         """Run the job to a terminal status and return its exit code; 0 without a word when another driver runs it."""
@@ -75,6 +74,8 @@ class Driver:
         finally:
             self._pulse.stop()
             self._store.close()
+            if hasattr(self, "_arrival"):
+                self._arrival.close(wait_s=None)
             lock.release()
 
     def cancel(self) -> None:
@@ -102,11 +103,12 @@ class Driver:
             code = MEANINGS[error.reason].exit_code
             failed = JobError(reason=error.reason, message=str(error), traceback=str(own), exit_code=code)
             log.error("%s: %s", error.reason, error)
+        if status is not JobStatus.COMPLETED and hasattr(self, "_arrival"):
+            self._arrival.close(wait_s=CLUSTER_END_S)
         self._pulse.stop()
-        # Before the journal has been read, what an earlier run has told is nearer to the truth than nothing.
-        has_read = hasattr(self, "_epoch")
-        progress = self._progress(None) if has_read else self._store.get(self._name).progress
-        if has_read:
+        # Before the journal is open, what an earlier run has told is nearer to the truth than nothing.
+        progress = self._progress(None) if self._has_journal else self._store.get(self._name).progress
+        if self._has_journal:
             tell_failures(self._spec, self._folder)
         if hasattr(self, "_logs"):
             self._logs.end(status, failed, progress, self._folder)
@@ -134,15 +136,23 @@ class Driver:
         redrive = Redrive.read(self._folder)
         if redrive is not None and redrive.code is not None:
             self._spec = replace(self._spec, code=str(self._folder.root / redrive.code))
+        self._arrival = Arrival(self._connect, self._spec, self._pulse.say)
+        self._epoch = said.epoch + 1
+        if is_new := said.begun is None:
+            # Without leases, which are lent when the journal has been opened, instances of this epoch do no harm.
+            self._grounds = Grounds(self._spec, self._folder)
+            staging = self._grounds.prepare(is_new=True)
+            self._arrival.begin(lambda placement: self._config(placement, staging))
         self._plan = self._make_plan()
         ends = count_ends(self._store, self._name)
-        self._epoch = said.epoch + 1
         committer = open_journal(self._folder, self._name, self._plan, said, ends)
-        self._grounds = Grounds(self._spec, self._folder)
+        self._has_journal = True
         table = LeaseTable(total=self._plan.mini_batch_count, epoch=self._epoch, unit_starts=self._plan.unit_starts)
         try:
             table.restore(self._book.ranges())
-            staging = self._grounds.prepare(is_new=self._book.is_empty)
+            if not is_new:
+                self._grounds = Grounds(self._spec, self._folder)
+                staging = self._grounds.prepare(is_new=self._book.is_empty)
             release = self._release(staging, redrive)
             if release is None or release.is_open:
                 places = release.places if release is not None else {}
@@ -173,12 +183,13 @@ class Driver:
             raise error
 
     def _connect_and_run(self, shift: Shift, staging: Path | None) -> None:
-        cluster = self._connect(self._spec, shift.emit, self._pulse.say)
+        self._arrival.tell(shift.emit)
+        self._arrival.begin(lambda placement: self._config(placement, staging))
         try:
-            placements = cluster.place(self._spec, self._pulse.say)
-            shift.run(cluster, [(self._config(p, staging), p) for p in placements])
+            placements = self._arrival.place(self._spec, self._pulse.say)
+            shift.run(self._arrival, [(self._config(p, staging), p) for p in placements])
         finally:
-            cluster.close()
+            self._arrival.close()
 
     def _release(self, staging: Path | None, redrive: Redrive | None) -> Release | None:
         output = self._spec.output
@@ -205,6 +216,8 @@ class Driver:
             check_unchanged(plan)
             return plan
         self._pulse.say("planning")
+        from runner.plan.make import make_plan  # half of what a driver loads, and not before instances start
+
         plan = make_plan(self._spec)
         save_plan(plan, path)
         log.info("planned %d mini-batches of %d items", plan.mini_batch_count, plan.item_count)
@@ -223,7 +236,6 @@ class Driver:
             home=str(self._home.root),
             gpu_ids=placement.gpu_ids,
             epoch=self._epoch,
-            total_mini_batch_hint=self._plan.mini_batch_count,
         )
 
     # ---- what is told -----------------------------------------------------------------------------------
