@@ -14,7 +14,7 @@ from runner.cli.render import say
     "--listen", metavar="HOST:PORT", default="127.0.0.1:0", help="A loopback address; port 0 takes a free one."
 )
 def serve(listen: str) -> None:
-    """Serve the jobs of RUNNER_HOME on this machine until it is interrupted, and resume those that lose their driver."""
+    """Serve the jobs of RUNNER_HOME until it is interrupted, and resume those that lose their driver."""
     from runner.compose.client import serve as run
 
     def ready(address: str, token_file: Path) -> None:
