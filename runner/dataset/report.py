@@ -54,7 +54,7 @@ NOTHING = Blame("", "", "", "")
 def write_report(path: Path, records: Records, blames: Mapping[int, Blame], format_lines: FormatLines) -> None:
     """Write the report of a job from RECORD structs. `blames` tells of what was set aside."""
     order = np.argsort(records["mini_batch"], kind="stable")
-    found = records if (order[:-1] < order[1:]).all() else records[order]
+    found = _outcomes(records if (order[:-1] < order[1:]).all() else records[order])
     total = len(found)
     if total > LINE_LIMIT:
         found = found[_worth_listing(found)]
@@ -70,6 +70,22 @@ def write_report(path: Path, records: Records, blames: Mapping[int, Blame], form
             if failed < len(found):
                 file.write(_failed_line(found[failed], blames))
             at = failed + 1
+
+
+def _outcomes(records: Records) -> Records:
+    """One record of each mini-batch: the last one, with the tries and successes of earlier runs added."""
+    numbers = records["mini_batch"]
+    firsts = np.flatnonzero(np.concatenate([[True], numbers[1:] != numbers[:-1]]))
+    if len(firsts) == len(records):
+        return records
+    found: Records = records[np.append(firsts[1:], len(records)) - 1].copy()
+    found["item_count"] = np.maximum.reduceat(records["item_count"], firsts)
+    succeeded = np.add.reduceat(records["succeeded"], firsts)
+    found["succeeded"] = np.minimum(succeeded, found["item_count"])
+    found["attempt"] = np.add.reduceat(records["attempt"] + 1, firsts) - 1
+    # It has failed only if nothing of it ever succeeded.
+    found["flags"] = np.minimum.reduceat(records["flags"], firsts)
+    return found
 
 
 def _worth_listing(records: Records) -> npt.NDArray[np.bool_]:

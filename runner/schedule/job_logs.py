@@ -13,11 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from runner.entity.job import JobError, Progress
 from runner.entity.plan import Plan
 from runner.entity.status import JobStatus
+from runner.errors import RunnerError
 from runner.store.home import JobFolder
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ log = logging.getLogger(__name__)
 
 README = """\
 job_progress_overview.<hour>.txt          what was planned, and how far the job is, line by line
-job_result.txt                            totals, failures by class, and how the job ended
+job_result.txt                            totals, failures by class, and how the job ended; .run-1 ...: earlier ones
 job_error.txt                             why the job failed; only there when it did
 user/stdout/<node>/processNNN.stdout.txt  what the entry script prints and logs, one file a worker
 user/stderr/<node>/processNNN.stderr.txt  its standard error
@@ -37,6 +36,8 @@ sys/job_report/processed_mini-batches.csv one line per mini-batch
 sys/driver.txt                            the driver's own log
 """
 OVERVIEW_S = 5.0
+MESSAGE_LIMIT = 2_000
+"""Characters of a message in the report: it is one line, and there may be very many."""
 
 
 class JobLogs:
@@ -84,6 +85,7 @@ class JobLogs:
             with _if_possible("job_error.txt"):
                 (self._folder / "job_error.txt").write_text(text, errors="backslashreplace")
         with _if_possible("job_result.txt"):
+            _keep_earlier(self._folder / "job_result.txt")
             (self._folder / "job_result.txt").write_text("\n".join(lines) + "\n", errors="backslashreplace")
         self._overview(f"Ended: {status}. {progress.line}")
         with _if_possible("the report of mini-batches"):
@@ -101,7 +103,8 @@ class JobLogs:
 
         # Not closed by hand: while an error is on its way (a full disk), its traceback still holds the array.
         records = np.asarray(np.memmap(folder.records, dtype=RECORD, mode="r"))
-        write_report(target, records, _blames(folder.failures), format_lines)
+        _keep_earlier(target)
+        write_report(target, records, _blames(folder), format_lines)
 
     def _overview(self, text: str) -> None:
         now = time.gmtime()
@@ -116,32 +119,27 @@ def _if_possible(what: str) -> Iterator[None]:
     """A full disk costs a log, not the job."""
     try:
         yield
-    except (OSError, ValueError) as failure:
+    except (OSError, ValueError, RunnerError) as failure:
         log.warning("%s is not written: %s", what, failure)
 
 
-class _Line(msgspec.Struct):
-    """What the report needs of a line of failures.jsonl."""
-
-    mini_batch: int
-    file: str
-    row: int | None
-    exception_type: str
-    message: str
-    worker: str
-    cls: str = msgspec.field(name="class")
+def _keep_earlier(path: Path) -> None:
+    """What an earlier run of the job has written stays, under a name with its number."""
+    if path.exists():
+        runs = len(list(path.parent.glob(f"{path.stem}.run-*{path.suffix}")))
+        path.rename(path.with_name(f"{path.stem}.run-{runs + 1}{path.suffix}"))
 
 
-def _blames(path: Path) -> dict[int, Blame]:
-    """Class, message and place of each mini-batch that was set aside, one line each."""
+def _blames(folder: JobFolder) -> dict[int, Blame]:
+    """Class, message and place of each mini-batch of which something is open, one line each."""
     from runner.dataset.report import Blame
+    from runner.schedule.failures import read_failures
 
     blames: dict[int, Blame] = {}
-    if path.exists():
-        decoder = msgspec.json.Decoder(_Line)
-        with open(path, "rb") as file:
-            for line in map(decoder.decode, file):
-                message = f"{line.exception_type}: {line.message}" if line.exception_type else line.message
-                place = line.file if line.row is None else f"{line.file} row {line.row}"
-                blames[line.mini_batch] = Blame(line.cls, " ".join(message.split()), place, line.worker)
+    for row in read_failures(folder):
+        if row.mini_batch not in blames:
+            message = row.message[:MESSAGE_LIMIT]
+            message = f"{row.exception_type}: {message}" if row.exception_type else message
+            place = row.file if row.row is None else f"{row.file} row {row.row}"
+            blames[row.mini_batch] = Blame(str(row.cls), " ".join(message.split()), place, row.worker)
     return blames
