@@ -27,6 +27,7 @@ from runner.entity.lease import (
     InstanceFailed,
     InstanceReady,
     Lease,
+    LeaseCut,
     LeaseSplit,
     Report,
     Tally,
@@ -150,6 +151,9 @@ class Run:
         elif isinstance(event, LeaseSplit):
             self._open.remove((event.lease.first, event.lease.end))
             self._open.update(event.pieces)
+        elif isinstance(event, LeaseCut) and event.limit < event.end:
+            self._open.remove((event.first, event.end))
+            self._open.add((event.first, event.limit))
         return event
 
     def until(self, condition: Callable[[InstanceEvent], bool]) -> InstanceEvent:

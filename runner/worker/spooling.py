@@ -15,6 +15,7 @@ from runner.dataset.render import Renderer
 from runner.dataset.spool import write_segment
 from runner.dispatch._ledger import FLUSH, RETURN, RUN, Board
 from runner.dispatch._loop import Loop, Taken
+from runner.errors import StorageFailed
 from runner.worker.control import Control
 from runner.worker.messages import Flushed, HandedBack
 from runner.worker.open_lease import OpenLease, segment_path
@@ -89,12 +90,19 @@ class Spooler:
 
     def _write_segment(self, taken: Taken, payload: Payload | None = None) -> int:
         segment = self.lease.next_segment()
-        write_segment(segment_path(self.lease.spool, segment), taken, self._renderer, payload)
+        try:
+            write_segment(segment_path(self.lease.spool, segment), taken, self._renderer, payload)
+        except StorageFailed:
+            if not self.lease.ledger.aborted:
+                raise
+            return 0  # nobody wants the lease any more, and its folder is gone
         return segment
 
     def _write(self, taken: Taken) -> None:
         lease, records = self.lease, taken.records
         segment = self._write_segment(taken, lease.payload)
+        if not segment:
+            return
         lease.ledger.complete(self._slot, records["mini_batch"], segment)
         items, succeeded = int(records["item_count"].sum()), int(records["succeeded"].sum())
         self.mini_batch_ns = int(records["elapsed_ns"].sum()) // len(records) or 1

@@ -381,57 +381,6 @@ def test_a_killed_instance_takes_workers_and_their_children_along(tmp_path: Path
     assert not folder.exists()
 
 
-def limited_cgroup(limit_bytes: int) -> Path | None:
-    """A memory cgroup below this process's own; None where that may not be made."""
-    for line in Path("/proc/self/cgroup").read_text().splitlines():
-        _, controllers, path = line.split(":", 2)
-        if "memory" in controllers.split(","):
-            place, knob = Path("/sys/fs/cgroup/memory"), "memory.limit_in_bytes"
-        elif not controllers:
-            place, knob = Path("/sys/fs/cgroup"), "memory.max"
-        else:
-            continue
-        group = place / path.lstrip("/") / f"runner-test-{os.getpid()}"
-        try:
-            group.mkdir()
-            (group / knob).write_text(str(limit_bytes))
-        except OSError:
-            if group.exists():
-                group.rmdir()
-            continue
-        return group
-    return None
-
-
-EATER = """
-import os, sys
-from pathlib import Path
-Path(sys.argv[3], "cgroup.procs").write_text(str(os.getpid()))
-sys.path.insert(0, sys.argv[1])
-from instance_runs import Run
-script = "def run(batch): return [len(bytearray(900 << 20)) if batch['id'][0] == 40 else 1]"
-run = Run(Path(sys.argv[2]), script, max_retries=0).finish()
-(failure,) = run.failures
-assert failure.mini_batch == 4, failure
-assert failure.cls == "crash", failure
-assert failure.exception_type == "OutOfMemory", failure
-assert len(run.lines) == 9
-"""
-
-
-def test_an_out_of_memory_kill_is_told_from_other_kills(tmp_path: Path) -> None:
-    group = limited_cgroup(400 << 20)
-    if group is None:
-        pytest.skip("no memory cgroup can be made here")
-    try:
-        (tmp_path / "eater.py").write_text(EATER)
-        tests = str(Path(__file__).parent.parent)
-        subprocess.run([sys.executable, str(tmp_path / "eater.py"), tests, str(tmp_path), str(group)], check=True)
-    finally:
-        wait_until(lambda: not (group / "cgroup.procs").read_text(), "processes are left in the cgroup")
-        group.rmdir()
-
-
 def test_many_deaths_leak_no_descriptor_and_no_process(tmp_path: Path) -> None:
     script = "import os\ndef run(batch): os._exit(1)\n"
     fds = len(os.listdir("/proc/self/fd"))
