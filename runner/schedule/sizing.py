@@ -9,6 +9,7 @@ TARGET_S = 1.0
 TARGET_LIMIT_S = 2.5
 """With very many instances leases are longer, so that the driver keeps up; two of them are still within 5 s."""
 INSTANCES_PER_TARGET_S = 400
+TOGETHER_S = 0.05
 GROWTH = 8
 """A lease is at most so many times the largest one an instance has finished: the first paces are mostly overhead."""
 FIRST_PER_WORKER = 2
@@ -25,13 +26,20 @@ class Pace:
     rate: float = 0.0
     largest: int = 0
     last_end: float = 0.0
+    _begin: float = 0.0
+    _count: int = 0
+    _before: float = 0.0
 
     def ended(self, count: int, lent_at: float, now: float) -> None:
         """`count` mini-batches, lent at `lent_at`, were committed at `now`."""
-        elapsed = max(now - max(lent_at, self.last_end), 1e-4)
-        rate = count / elapsed
+        if self._count and now - self.last_end < TOGETHER_S:
+            # Of reports that waited together only the sum says anything: the second took no time at all.
+            self._count += count
+        else:
+            self._begin, self._count, self._before = max(lent_at, self.last_end), count, self.rate
+        rate = self._count / max(now - self._begin, 1e-4)
         # A larger lease says more than all smaller ones before it; among equals the newest counts half.
-        self.rate = rate if count > self.largest else (self.rate + rate) / 2
+        self.rate = rate if self._count > self.largest else (self._before + rate) / 2
         self.largest = max(self.largest, count)
         self.last_end = now
 

@@ -54,8 +54,8 @@ def plan_relief(
         return []
     loads = list(_loads(table, now))
     heapq.heapify(loads)
+    late = _late_leases(table, now, silent) if may_lend_twice else []
     found: list[Retraction | Twice] = []
-    spoken_for: set[tuple[int, int]] = set()
     for helper in idle:
         retraction = None
         while loads and retraction is None:
@@ -63,11 +63,9 @@ def plan_relief(
             retraction = _fair_share(load, table.holders[helper])
         if retraction is not None:
             found.append(retraction)
-        elif may_lend_twice:
-            late = _latest(table, helper, now, silent, spoken_for)
-            if late is not None:
-                spoken_for.add((late.first, late.end))
-                found.append(Twice(late, helper))
+        elif (held := _worth_twice(table, helper, late, now)) is not None:
+            late.remove(held)
+            found.append(Twice(held, helper))
     return found
 
 
@@ -120,25 +118,34 @@ def _fair_share(load: _Load, helper: Holder) -> Retraction | None:
     return Retraction(load.last, load.instance, limit)
 
 
-def _latest(
-    table: LeaseTable, helper: int, now: float, silent: Collection[int], spoken_for: Collection[tuple[int, int]]
-) -> OpenLease | None:
-    """The lease that is furthest beyond what this helper would need for it."""
-    holder = table.holders[helper]
-    if not holder.pace.rate:
-        return None
-    worst: tuple[float, OpenLease] | None = None
+def _late_leases(table: LeaseTable, now: float, silent: Collection[int]) -> list[OpenLease]:
+    """Leases that may be lent twice and have been at work for long, the longest first."""
+    found: list[tuple[float, OpenLease]] = []
     for held in table.open_leases:
-        if len(held.copies) > 1 or held.is_mend or held.is_lone or held.instance == helper:
+        if len(held.copies) > 1 or held.is_mend or held.is_lone:
             continue
-        if (held.first, held.end) in spoken_for or (held.asked_at is not None and now - held.asked_at < ANSWER_S):
+        if held.asked_at is not None and now - held.asked_at < ANSWER_S:
             continue
         if held.is_held or (held.progress is None and held.instance not in silent):
             continue  # a retry, a bisect or one long call; or nothing is known of it, and it may be just that
-        its = table.holders[held.instance]
-        since = max(held.lent_at, its.pace.last_end)
+        since = _since(table, held)
+        if now - since > TWICE_AFTER_S:
+            found.append((since, held))
+    return [held for _, held in sorted(found, key=lambda one: one[0])]
+
+
+def _since(table: LeaseTable, held: OpenLease) -> float:
+    """Since when its instance has been at it, at the latest."""
+    return max(held.lent_at, table.holders[held.instance].pace.last_end)
+
+
+def _worth_twice(table: LeaseTable, helper: int, late: list[OpenLease], now: float) -> OpenLease | None:
+    """The first of these that takes far longer than this helper would."""
+    holder = table.holders[helper]
+    if not holder.pace.rate:
+        return None
+    for held in late:
         needs_s = max(held.end - held.first, holder.worker_count) / holder.pace.rate
-        over_s = now - since - TWICE_FACTOR * needs_s - TWICE_AFTER_S
-        if over_s > 0 and (worst is None or over_s > worst[0]):
-            worst = (over_s, held)
-    return worst[1] if worst else None
+        if held.instance != helper and now - _since(table, held) > TWICE_FACTOR * needs_s + TWICE_AFTER_S:
+            return held
+    return None
