@@ -22,25 +22,47 @@ class NodeFacts:
     free_cpu_count: float = 0.0
 
 
-def place_on_nodes(spec: ParallelSpec, nodes: Sequence[NodeFacts]) -> tuple[Placement, ...]:
-    """On a configured cluster an instance is a node; those with the most free cores come first."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupFacts:
+    """Nodes of one kind that the cluster's autoscaler can have, running or not."""
+
+    cpu_count: int
+    gpu_count: float = 0.0
+    most: int
+    """How many of them there can be."""
+
+
+def place_on_nodes(
+    spec: ParallelSpec, nodes: Sequence[NodeFacts], groups: Sequence[GroupFacts] = ()
+) -> tuple[Placement, ...]:
+    """On a configured cluster an instance is a node; those with the most free cores come first.
+
+    Instances for which no node lives yet get whole nodes that the autoscaler can add: Ray is asked for all their cores.
+    """
     able = [node for node in nodes if node.cpu_count >= 1]
+    wanted = spec.instance_count
+    coming = [_future_node(group) for group in groups if group.cpu_count >= 1 for _ in range(min(group.most, wanted))]
     if spec.gpus_per_worker > 0:
-        fit = [node for node in able if 0 < _gpus_on(spec, node) <= node.gpu_count]
-        if not fit:
-            raise _too_few_gpus(spec, able)
-        able = fit
-    if spec.instance_count > len(able):
+        fit, more = ([node for node in some if 0 < _gpus_on(spec, node) <= node.gpu_count] for some in (able, coming))
+        if not fit and not more:
+            raise _too_few_gpus(spec, [*able, *coming])
+        able, coming = fit, more
+    # Which of the living nodes are the autoscaler's is not known; it may have so many in all.
+    most = max(len(able), len(coming))
+    if spec.instance_count > most:
         kind = "instances with GPUs" if spec.gpus_per_worker > 0 else "instances"
-        raise ClusterTooSmall(
-            kind,
-            spec.instance_count,
-            f"{len(able)} node{'s' * (len(able) != 1)} for them",
-            "lower resources.instance_count or add nodes",
-        )
+        have = f"{len(able)} node{'s' * (len(able) != 1)} for them"
+        if len(coming) > len(able):
+            have += f", and its autoscaler can make that {len(coming)}"
+        raise ClusterTooSmall(kind, spec.instance_count, have, "lower resources.instance_count or add nodes")
     able.sort(key=lambda node: (-node.free_cpu_count, -node.cpu_count, node.node))
-    chosen = able[: spec.instance_count]
+    missing = max(spec.instance_count - len(able), 0)
+    chosen = [*able[: spec.instance_count], *sorted(coming, key=lambda node: -node.cpu_count)[:missing]]
     return tuple(_placement(spec, number, node) for number, node in enumerate(chosen))
+
+
+def _future_node(group: GroupFacts) -> NodeFacts:
+    return NodeFacts(node="", host="a new node", cpu_count=group.cpu_count, gpu_count=group.gpu_count)
 
 
 def place_on_machine(spec: ParallelSpec, node: NodeFacts, say: Say) -> tuple[Placement, ...]:
@@ -63,7 +85,7 @@ def _placement(spec: ParallelSpec, number: int, node: NodeFacts) -> Placement:
         host=node.host,
         node=node.node,
         worker_count=workers,
-        cpu_count=min(node.cpu_count, workers),
+        cpu_count=min(node.cpu_count, workers) if node.node else node.cpu_count,
         gpu_count=gpu_count_of(spec, workers),
     )
 

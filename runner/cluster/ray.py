@@ -10,6 +10,7 @@ import contextlib
 import json
 import logging
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -30,7 +31,7 @@ from runner.cluster.letters import Probe, Start
 from runner.cluster.link import ActorLink
 from runner.cluster.outlet import Outlet
 from runner.cluster.parcel import pack_folder, sweep_probes, write_probe
-from runner.cluster.place import NodeFacts, place_on_machine, place_on_nodes
+from runner.cluster.place import GroupFacts, NodeFacts, place_on_machine, place_on_nodes
 from runner.entity.lease import InstanceConfig
 from runner.entity.parallel import ParallelSpec
 from runner.errors import ClusterUnavailable, StorageFailed
@@ -69,7 +70,7 @@ class RayCluster:
         if self._address is None:
             self._placements = place_on_machine(spec, nodes[0], say)
         else:
-            self._placements = place_on_nodes(spec, nodes)
+            self._placements = place_on_nodes(spec, nodes, _read_groups(ray))
         return self._placements
 
     def start(self, config: InstanceConfig, placement: Placement) -> RayHandle:
@@ -87,7 +88,7 @@ class RayCluster:
             environment=self._environment if self._address is None else None,
         )
         handle = RayHandle(
-            ActorLink(connection.ray, start, placement, is_pinned=self._address is not None),
+            ActorLink(connection.ray, start, placement, is_pinned=self._address is not None and placement.node != ""),
             config,
             placement,
             Outlet(self._emit),
@@ -186,7 +187,7 @@ class RayCluster:
     def _moved_from_a_dead_node(self, ray: Any, placement: Placement) -> Placement:
         """The placement, or one on a living node without an instance where its own node is gone."""
         nodes = {node.node: node for node in self._look_at_nodes(ray)}
-        if placement.node in nodes:
+        if placement.node in nodes or not placement.node:
             return placement
         taken = {handle.node for handle in self._handles if not handle.has_ended}
         free = [
@@ -252,6 +253,7 @@ def find_misfit(ray: Any, address: str, placements: tuple[Placement, ...]) -> Cl
     answers_by_host = {
         placement.host: ask.options(scheduling_strategy=strategy(placement.node, soft=False)).remote()
         for placement in placements
+        if placement.node
     }
     deadline = time.monotonic() + _LOOK_S
     wrong = []
@@ -298,3 +300,21 @@ def _free_cpus(ray: Any) -> dict[str, float]:
         return {str(node): float(resources.get("CPU", 0.0)) for node, resources in by_node.items()}
     except (AttributeError, TypeError, ray.exceptions.RayError):
         return {}
+
+
+def _read_groups(ray: Any) -> list[GroupFacts]:
+    """What nodes the cluster's autoscaler can add, as it has told the head; nothing where there is none."""
+    try:
+        config = ray._private.state.state.get_cluster_config()
+    except (AttributeError, TypeError, ray.exceptions.RayError):
+        return []
+    if config is None:
+        return []
+    return [
+        GroupFacts(
+            cpu_count=int(group.resources["CPU"]) if "CPU" in group.resources else 0,
+            gpu_count=float(group.resources["GPU"]) if "GPU" in group.resources else 0.0,
+            most=group.max_count if group.max_count >= 0 else sys.maxsize,
+        )
+        for group in config.node_group_configs
+    ]

@@ -468,3 +468,35 @@ def test_an_instance_on_another_machine_is_brought_code_and_plan_and_ships_its_l
     assert sum(len(part.read_text().splitlines()) for part in parts) == FILES
     assert b"a line of the script" in b"".join(shipped.values())
     assert not list(Path(tempfile.gettempdir()).glob("runner-instance-*"))
+
+
+def test_what_the_autoscaler_can_add_counts_and_is_told(
+    shared: KeptRay, job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(shared.token_path))
+    cluster = RayCluster(job.events.put, tmp_path, shared.address, job.said.append)
+    try:
+        cluster.place(job.spec(), job.said.append)
+        from ray._raylet import GCS_AUTOSCALER_CLUSTER_CONFIG_KEY, GCS_AUTOSCALER_STATE_NAMESPACE, GcsClient
+        from ray.core.generated import autoscaler_pb2
+
+        config = autoscaler_pb2.ClusterConfig()
+        group = config.node_group_configs.add(name="workers", max_count=3)
+        group.resources["CPU"] = 4
+        at = (GCS_AUTOSCALER_CLUSTER_CONFIG_KEY.encode(), GCS_AUTOSCALER_STATE_NAMESPACE.encode())
+        head = GcsClient(address=shared.address)
+        head.internal_kv_put(at[0], config.SerializeToString(), True, namespace=at[1])
+        try:
+            placements = cluster.place(job.spec(instances=3), job.said.append)
+            with pytest.raises(ClusterTooSmall, match="has 1 node for them, and its autoscaler can make that 3"):
+                cluster.place(job.spec(instances=4), job.said.append)
+        finally:
+            head.internal_kv_del(at[0], False, namespace=at[1])
+        assert [(bool(placement.node), placement.cpu_count) for placement in placements] == [
+            (True, 2),
+            (False, 4),
+            (False, 4),
+        ]
+    finally:
+        cluster.close()
