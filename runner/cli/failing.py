@@ -55,9 +55,9 @@ def failures(
     elif form == "csv":
         _write_csv(rows)
     elif form == "parquet":
-        from runner.dataset.failures import write_failures
+        from runner.dataset.failures import stream_failures
 
-        write_failures(rows, sys.stdout.buffer)
+        stream_failures(sys.stdout.buffer, rows)
     elif first:
         _write_table(rows, history)
     else:

@@ -12,7 +12,7 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -46,14 +46,25 @@ def failures_of(output: OutputSpec) -> Path:
 
 def write_failures(path: Path, rows: Iterable[FailureRow]) -> tuple[int, int, str]:
     """Write failures as one Parquet file, durable when this returns: rows, bytes, SHA-256. Memory is bounded."""
-    count = 0
     with HashedFile(path) as file:
-        with pq.ParquetWriter(open_sink(file), SCHEMA, compression="zstd") as writer:
-            for group in _groups(rows):
-                writer.write_table(_table(group))
-                count += len(group)
+        count = _write_rows(open_sink(file), rows)
         file.finish()
     return count, file.size_bytes, file.sha256
+
+
+def stream_failures(file: BinaryIO, rows: Iterable[FailureRow]) -> None:
+    """Write failures as one Parquet file to a stream, such as standard output, which stays open."""
+    _write_rows(pa.PythonFile(file, mode="w"), rows)
+    file.flush()
+
+
+def _write_rows(sink: pa.NativeFile, rows: Iterable[FailureRow]) -> int:
+    count = 0
+    with pq.ParquetWriter(sink, SCHEMA, compression="zstd") as writer:
+        for group in _groups(rows):
+            writer.write_table(_table(group))
+            count += len(group)
+    return count
 
 
 def _groups(rows: Iterable[FailureRow]) -> Iterator[list[FailureRow]]:
@@ -74,7 +85,7 @@ def _table(group: Sequence[FailureRow]) -> pa.Table:
     arrays = []
     for field, values in zip(SCHEMA, columns, strict=True):
         if field.name == "time":
-            values = [int(value * 1e6) for value in values]
+            values = [round(value * 1e6) for value in values]
         arrays.append(pa.array(values, pa.int64() if field.name == "time" else field.type).cast(field.type))
     return pa.Table.from_arrays(arrays, schema=SCHEMA)
 

@@ -9,6 +9,7 @@ import signal
 from datetime import datetime
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from cli_kit import TABLES, Bench, until
 
@@ -70,6 +71,19 @@ def test_failures_are_told_as_json_and_csv_with_the_same_columns(ended: Bench) -
     told = ended.run("failures", "probe", "--output", "csv").ok().out
     table = list(csv.DictReader(io.StringIO(told)))
     assert table == [{k: "" if v is None else str(v) for k, v in row.items()} for row in rows]
+
+
+def test_parquet_has_the_same_columns_with_types(ended: Bench) -> None:
+    rows = listed(ended)
+    path = ended.folder / "failures.parquet"
+    path.write_bytes(ended.bytes_of("failures", "probe", "--output", "parquet"))
+    typed = pq.read_table(path)
+    assert tuple(typed.column_names) == FAILURE_COLUMNS
+    same = [name for name in FAILURE_COLUMNS if name != "time"]
+    assert typed.select(same).to_pylist() == [{name: row[name] for name in same} for row in rows]
+    assert typed["time"].to_pylist() == [datetime.fromisoformat(row["time"]) for row in rows]
+    path.write_bytes(ended.bytes_of("failures", "probe", "--class", "read", "--output", "parquet"))
+    assert (pq.read_schema(path), pq.read_table(path).num_rows) == (typed.schema, 0)
 
 
 def test_failures_are_filtered_by_class_and_limited(ended: Bench) -> None:
