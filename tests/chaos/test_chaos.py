@@ -243,7 +243,14 @@ def test_nothing_is_lost_and_nothing_is_twice_on_ray(
     tmp_path: Path, home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     siege = Siege(
-        tmp_path, home, SEED, rows=18_000, pace_s=0.1, max_concurrency_per_instance=1, resources={"instance_count": 2}
+        tmp_path,
+        home,
+        SEED,
+        rows=12_000,
+        pace_s=0.1,
+        compute=None,
+        max_concurrency_per_instance=1,
+        resources={"instance_count": 2},
     )
     try:
         siege.begin()

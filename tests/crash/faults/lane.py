@@ -30,7 +30,7 @@ from runner.store.home import Home
 for module in ("runner.cluster.local", "runner.schedule.driver"):
     import_module(module)  # what a driver imports at work, so that no fork does it again
 
-HUNG_S = 60.0
+HUNG_S = 200.0
 HUNG = -1000
 RESUMES = 3
 """A fault may also hit the end of a run that has done its work; nothing needs more than one or two."""

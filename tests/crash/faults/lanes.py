@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import repeat
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread
 from typing import Any, TypeVar
 
 from faults.library import Fault, Harm, Point, points_of
@@ -79,6 +81,10 @@ class Lane:
             text=True,
             env=environment,
         )
+        # Read at once, so that no lane waits for another one's answers to be wanted.
+        self._lines: SimpleQueue[str] = SimpleQueue()
+        self._reader = Thread(target=self._read, name=f"lane-{kind}", daemon=True)
+        self._reader.start()
         told = self._hear()
         assert told["end"] == {"exit": 0, "gave": 0} and "gave" in told["seen"], told
         self.calm: dict[str, Any] = told["seen"]["gave"]
@@ -100,11 +106,21 @@ class Lane:
             yield Outcome(fault=fault, **self._hear())
 
     def close(self) -> None:
-        self._process.communicate()
+        """Let it end after the fault at hand."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
+        self._reader.join()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self._lines.put(line)
+        self._process.stdout.close()
+        self._lines.put("")
 
     def _hear(self) -> dict[str, Any]:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
+        line = self._lines.get()
         assert line, f"the lane has ended with {self._process.wait()}"
         told: dict[str, Any] = json.loads(line)
         return told
