@@ -29,7 +29,7 @@ DIRECTIVES = {
     "autotestdict": False,
 }
 MACROS = [("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")] + ([] if DEBUG else [("CYTHON_WITHOUT_ASSERTIONS", "1")])
-MODULES = ("runner.dispatch._ledger", "runner.dispatch._loop", "runner.dispatch._report")
+MODULES = tuple(f"runner.dispatch._{name}" for name in ("mapped", "board", "ledger", "loop", "report"))
 
 setup(
     ext_modules=cythonize(

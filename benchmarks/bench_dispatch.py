@@ -106,7 +106,8 @@ def measure_loop_slices(count: int) -> Iterator[float]:
 
 
 def drain(count: int, run: Callable[[Any], Any], mode: int, columns: Any) -> Iterator[float]:
-    from runner.dispatch._ledger import Board, Ledger
+    from runner.dispatch._board import Board
+    from runner.dispatch._ledger import Ledger
     from runner.dispatch._loop import DRY, Loop
 
     def refuse(*arguments: object) -> Any:

@@ -14,13 +14,6 @@ DONE: int
 SET_ASIDE: int
 WITHDRAWN: int
 
-# Phases of a slot.
-IDLE: int
-LOAD: int
-RUN: int
-RETURN: int
-FLUSH: int
-
 MAX_MINI_BATCHES: int
 
 class Word(NamedTuple):
@@ -28,35 +21,6 @@ class Word(NamedTuple):
     attempt: int
     slot: int
     segment: int
-
-class Slot(NamedTuple):
-    phase: int
-    mini_batch: int
-    first_item: int
-    item_count: int
-    started_ns: int
-    call_number: int
-    done_count: int
-    failed_count: int
-    item_count_done: int
-    item_count_failed: int
-
-@final
-class Board:
-    @staticmethod
-    def create(path: str, slot_count: int) -> Board: ...
-    @staticmethod
-    def open(path: str) -> Board: ...
-    @property
-    def slot_count(self) -> int: ...
-    def read(self, slot: int) -> Slot: ...
-    # The worker of that slot only.
-    def set_phase(
-        self, slot: int, phase: int, mini_batch: int = ..., first_item: int = ..., item_count: int = ...
-    ) -> None: ...
-    # The instance, after waitpid.
-    def clear(self, slot: int) -> None: ...
-    def close(self) -> None: ...
 
 @final
 class Ledger:

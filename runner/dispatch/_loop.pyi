@@ -5,7 +5,8 @@ from typing import Any, NamedTuple, Protocol, final
 import numpy as np
 import numpy.typing as npt
 
-from runner.dispatch._ledger import Board, Ledger
+from runner.dispatch._board import Board
+from runner.dispatch._ledger import Ledger
 
 # What becomes of a return: counted, rendered as text, kept as rows.
 COUNT: int

@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass, field
 from enum import Enum
 
-from runner.dispatch._ledger import LOAD, RETURN, RUN, Board, Slot
+from runner.dispatch._board import LOAD, RETURN, RUN, Board, Slot
 from runner.entity.lease import InFlight, InstanceConfig
 from runner.entity.parallel import ParallelSpec
 from runner.entity.status import FailureClass

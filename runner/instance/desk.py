@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from runner.dataset.saved_plan import load_plan
-from runner.dispatch._ledger import Slot
+from runner.dispatch._board import Slot
 from runner.entity.lease import (
     InstanceConfig,
     InstanceEvent,

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from runner.dataset.merge import merge_segments
-from runner.dispatch._ledger import Slot
+from runner.dispatch._board import Slot
 from runner.entity.parallel import ParallelSpec
 from runner.entity.plan import Plan
 from runner.instance.bisect import Bisection, Blame, Found

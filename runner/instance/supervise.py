@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
-from runner.dispatch._ledger import Board
+from runner.dispatch._board import Board
 from runner.entity.lease import InstanceClosed, InstanceConfig, InstanceEvent, InstanceFailed
 from runner.entity.parallel import ParallelSpec
 from runner.instance.assemble import Assembled

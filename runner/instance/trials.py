@@ -10,7 +10,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 
-from runner.dispatch._ledger import CLAIMED, FLUSH, FREE, LOAD, RETURN, RUN, WITHDRAWN, Slot
+from runner.dispatch._board import FLUSH, LOAD, RETURN, RUN, Slot
+from runner.dispatch._ledger import CLAIMED, FREE, WITHDRAWN
 from runner.entity.parallel import ParallelSpec
 from runner.entity.plan import Plan
 from runner.entity.status import FailureClass

@@ -84,7 +84,7 @@ def _begin(control: Control, spec: ParallelSpec) -> Entry:
 
 def _work(control: Control, setup: Setup, spec: ParallelSpec, entry: Entry) -> Shutdown:
     with _own_modules_first():
-        from runner.dispatch._ledger import Board
+        from runner.dispatch._board import Board
         from runner.worker.work import Work
 
     return Work(control, Board.open(setup.board_path), setup, spec, entry, partial(_break, control)).run()

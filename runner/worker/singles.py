@@ -6,7 +6,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 
 from runner.dataset.slabs import Slab
-from runner.dispatch._ledger import CLAIMED, IDLE, Board
+from runner.dispatch._board import IDLE, Board
+from runner.dispatch._ledger import CLAIMED
 from runner.dispatch._loop import Loop
 from runner.worker.control import Control
 from runner.worker.messages import RangeDone, Single

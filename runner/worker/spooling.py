@@ -13,7 +13,7 @@ from collections.abc import Callable
 from runner.dataset.payload import Payload
 from runner.dataset.render import Renderer
 from runner.dataset.spool import write_segment
-from runner.dispatch._ledger import FLUSH, RETURN, RUN, Board
+from runner.dispatch._board import FLUSH, RETURN, RUN, Board
 from runner.dispatch._loop import Loop, Taken
 from runner.errors import StorageFailed
 from runner.worker.control import Control

@@ -18,7 +18,7 @@ from runner.dataset.read import UnitReader
 from runner.dataset.render import Renderer
 from runner.dataset.saved_plan import load_plan
 from runner.dataset.slabs import Slab
-from runner.dispatch._ledger import IDLE, LOAD, Board
+from runner.dispatch._board import IDLE, LOAD, Board
 from runner.dispatch._loop import COUNT, DUE, FULL, ROWS, STOPPED, TEXT, Loop
 from runner.entity.parallel import ParallelSpec
 from runner.entity.plan import Plan, Unit

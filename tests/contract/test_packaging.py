@@ -24,7 +24,7 @@ SOURCES = (
     "runner",
     "setup.py",
 )
-NATIVE = ("runner/dispatch/_ledger", "runner/dispatch/_loop", "runner/dispatch/_report")
+NATIVE = tuple(f"runner/dispatch/_{name}" for name in ("mapped", "board", "ledger", "loop", "report"))
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("packaging")]
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from runner.dispatch._ledger import FLUSH, IDLE, LOAD, RETURN, RUN, Board, Ledger, Slot
+from runner.dispatch._board import FLUSH, IDLE, LOAD, RETURN, RUN, Board, Slot
+from runner.dispatch._ledger import Ledger
 from runner.dispatch._loop import COUNT, Loop
 
 

@@ -15,17 +15,8 @@ from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from oracle import OracleLedger
 
-from runner.dispatch._ledger import (
-    CLAIMED,
-    DONE,
-    FREE,
-    MAX_MINI_BATCHES,
-    SET_ASIDE,
-    WITHDRAWN,
-    Board,
-    Ledger,
-    Word,
-)
+from runner.dispatch._board import Board
+from runner.dispatch._ledger import CLAIMED, DONE, FREE, MAX_MINI_BATCHES, SET_ASIDE, WITHDRAWN, Ledger, Word
 
 SLOTS = st.integers(0, 2)
 ODDS = st.floats(0, 1, exclude_max=True)

@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from runner.dispatch._ledger import CLAIMED, DONE, FLUSH, RETURN, RUN, SET_ASIDE, Board, Ledger
+from runner.dispatch._board import FLUSH, RETURN, RUN, Board
+from runner.dispatch._ledger import CLAIMED, DONE, SET_ASIDE, Ledger
 from runner.dispatch._loop import DRY, ROWS, Loop
 
 WORKERS = 4

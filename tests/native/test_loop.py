@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from runner.dispatch._ledger import CLAIMED, DONE, FREE, IDLE, RETURN, RUN, SET_ASIDE, Board, Ledger
+from runner.dispatch._board import IDLE, RETURN, RUN, Board
+from runner.dispatch._ledger import CLAIMED, DONE, FREE, SET_ASIDE, Ledger
 from runner.dispatch._loop import COUNT, DRY, DUE, FULL, RECORD, ROWS, STOPPED, TEXT, Loop
 
 FOREVER_NS = 10**15

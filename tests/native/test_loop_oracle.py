@@ -14,7 +14,8 @@ import numpy as np
 from hypothesis import given, settings
 from oracle import OracleLedger, OracleLoop, plain_taken, same_outputs
 
-from runner.dispatch._ledger import IDLE, Board, Ledger
+from runner.dispatch._board import IDLE, Board
+from runner.dispatch._ledger import Ledger
 from runner.dispatch._loop import COUNT, DRY, FULL, ROWS, TEXT, Loop
 
 FOREVER_NS = 10**15

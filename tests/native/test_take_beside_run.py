@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from runner.dispatch._ledger import CLAIMED, FREE, Board, Ledger
+from runner.dispatch._board import Board
+from runner.dispatch._ledger import CLAIMED, FREE, Ledger
 from runner.dispatch._loop import COUNT, DRY, ROWS, TEXT, Loop
 
 

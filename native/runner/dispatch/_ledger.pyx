@@ -1,7 +1,7 @@
-"""The ledger through which the workers of an instance share one lease, and the board that says what each is doing.
+"""The ledger through which the workers of an instance share one lease.
 
-Both are files in shared memory, mapped by the instance and its workers, and hold no mutex: SIGKILL at any
-instruction leaves a state that the instance can finish or hand back.
+It is a file in shared memory, mapped by the instance and its workers, and holds no mutex: SIGKILL at any instruction
+leaves a state that the instance can finish or hand back.
 
 A ledger is a header, its units, and one 64-bit word per mini-batch.
 The word is the only truth about its mini-batch::
@@ -27,24 +27,21 @@ Who may change it, always by compare-and-swap of the whole word::
 So after the death of a worker exactly the words that name its slot are open, and a result counts only when a
 DONE word names its segment. Which units are taken is a hint that spares decoding the same data twice: when it is
 wrong or lost, work is slower, never wrong.
-
-The board outlives leases. Each slot is written by one worker and read by the instance at any time, also when the
-writer was stopped or killed in the middle of a write: the writer fills the copy that nobody reads and then
-publishes it by one store.
 """
 
 cimport cython
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memset
-from posix.mman cimport MAP_FAILED, MAP_SHARED, PROT_READ, PROT_WRITE, mmap, munmap
+from posix.mman cimport munmap
 
-import errno
-import os
 from typing import NamedTuple
 
 import numpy as np
 
 cimport numpy as cnp
+
+from runner.dispatch._board cimport check_slot
+from runner.dispatch._mapped cimport VERSION, map_new, map_old, runner_add, runner_load, runner_store, runner_swap
 
 cnp.import_array()
 
@@ -54,212 +51,17 @@ DONE = STATE_DONE
 SET_ASIDE = STATE_SET_ASIDE
 WITHDRAWN = STATE_WITHDRAWN
 
-IDLE = PHASE_IDLE
-LOAD = PHASE_LOAD
-RUN = PHASE_RUN
-RETURN = PHASE_RETURN
-FLUSH = PHASE_FLUSH
-
 MAX_MINI_BATCHES = 10**6
 
 cdef enum:
-    VERSION = 1
     MAX_ATTEMPT = 65535
 
 cdef uint64_t LEDGER_MAGIC = 0x72656764_654C4E52  # "RNLedger", little-endian
-cdef uint64_t BOARD_MAGIC = 0x00647261_6F424E52  # "RNBoard"
 cdef uint64_t MAX_SEGMENT = 0xFFFFFFFF
 
 Word = NamedTuple("Word", [("state", int), ("attempt", int), ("slot", int), ("segment", int)])
 Word.__module__ = __name__
 Word.__doc__ = "One mini-batch's word, taken apart."
-
-Slot = NamedTuple(
-    "Slot",
-    [
-        ("phase", int), ("mini_batch", int), ("first_item", int), ("item_count", int), ("started_ns", int),
-        ("call_number", int), ("done_count", int), ("failed_count", int), ("item_count_done", int),
-        ("item_count_failed", int),
-    ],
-)
-Slot.__module__ = __name__
-Slot.__doc__ = """What one worker is doing.
-
-`mini_batch` is -1 when there is no entry at hand. `started_ns` is CLOCK_MONOTONIC. `call_number` grows with each
-phase RUN: the same number and phase RUN at two readings is one call. The counters are for display: `failed_count`
-counts failed attempts, `item_count_failed` the items that are missing in returns that counted.
-"""
-
-
-cdef void *map_new(str path, int64_t size) except NULL:
-    """Create a zeroed file of `size` bytes whose space is reserved, and map it. Leaves no file behind when it raises.
-
-    The space must be reserved: a store into a hole of a full /dev/shm is a SIGBUS, posix_fallocate an OSError.
-    """
-    cdef int fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        os.posix_fallocate(fd, 0, size)
-        return map_file(path, fd, size)
-    except OSError as cause:
-        os.unlink(path)
-        raise OSError(cause.errno, f"cannot reserve {size} bytes of shared memory: {os.strerror(cause.errno)}", path) from None
-    finally:
-        os.close(fd)
-
-
-cdef void *map_file(str path, int fd, int64_t size) except NULL:
-    cdef void *at = mmap(NULL, <size_t>size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0)
-    if at == MAP_FAILED:
-        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM), path)
-    return at
-
-
-cdef void *map_old(str path, str what, uint64_t magic, int64_t header_size, int64_t size_index, int64_t *size) except NULL:
-    """Map an existing file after its first words said that it is a `what` of this version and whole."""
-    cdef void *at
-    cdef uint64_t *words
-    cdef int fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    try:
-        size[0] = os.fstat(fd).st_size
-        if size[0] < header_size:
-            raise ValueError(f"{path} is no {what}: it has {size[0]} bytes")
-        at = map_file(path, fd, size[0])
-    finally:
-        os.close(fd)
-    words = <uint64_t *>at
-    problem = None
-    if runner_load(&words[0]) != magic:
-        problem = f"{path} is no {what}"
-    elif words[1] != VERSION:
-        problem = f"{path} is a {what} of version {words[1]}, this build reads version {VERSION}"
-    elif <int64_t>words[size_index] != size[0]:
-        problem = f"{path} is a damaged {what}: it should have {words[size_index]} bytes and has {size[0]}"
-    if problem is not None:
-        munmap(at, <size_t>size[0])
-        raise ValueError(problem)
-    return at
-
-
-@cython.final
-cdef class Board:
-    """What each worker of an instance is doing: one slot per worker, which only that worker writes."""
-
-    def __dealloc__(self):
-        if self.header != NULL:
-            munmap(self.header, <size_t>self.size)
-
-    @staticmethod
-    def create(str path, int64_t slot_count):
-        """Create the file; OSError (ENOSPC) when shared memory is full, FileExistsError when it is there."""
-        cdef Board board = Board.__new__(Board)
-        cdef int64_t size, slot
-        if not 1 <= slot_count <= SLOTS:
-            raise ValueError(f"a board has 1 to {SLOTS} slots, not {slot_count}")
-        size = <int64_t>sizeof(BoardHeader) + slot_count * <int64_t>sizeof(SlotPair)
-        board.header = <BoardHeader *>map_new(path, size)
-        board.size = size
-        board.header.version = VERSION
-        board.header.slot_count = slot_count
-        board.header.size_bytes = size
-        board.path = path
-        board.slot_count = slot_count
-        board.slots = <SlotPair *>(board.header + 1)
-        for slot in range(slot_count):
-            board.slots[slot].copies[0].entry.mini_batch = -1
-        runner_store(&board.header.magic, BOARD_MAGIC)
-        return board
-
-    @staticmethod
-    def open(str path):
-        """Map an existing board; ValueError when it is none, or of another version."""
-        cdef Board board = Board.__new__(Board)
-        board.header = <BoardHeader *>map_old(path, "board", BOARD_MAGIC, sizeof(BoardHeader), 3, &board.size)
-        board.path = path
-        board.slot_count = board.header.slot_count
-        board.slots = <SlotPair *>(board.header + 1)
-        if board.size != <int64_t>sizeof(BoardHeader) + board.slot_count * <int64_t>sizeof(SlotPair):
-            raise ValueError(f"{path} is a damaged board: {board.slot_count} slots do not fit {board.size} bytes")
-        return board
-
-    cdef int check(self, int64_t slot) except -1:
-        if self.header == NULL:
-            raise ValueError("the board is closed")
-        if not 0 <= slot < self.slot_count:
-            raise ValueError(f"{self.path} has no slot {slot}, only 0..{self.slot_count - 1}")
-        return 0
-
-    cdef void write(
-        self, int64_t slot, int64_t phase, int64_t mini_batch, int64_t first_item, int64_t item_count, int64_t now_ns,
-        int64_t done, int64_t failed, int64_t items_done, int64_t items_failed,
-    ) noexcept nogil:
-        cdef SlotPair *pair = &self.slots[slot]
-        cdef uint64_t sequence = pair.copies[0].sequence
-        cdef Entry *old = &pair.copies[sequence & 1].entry
-        cdef Entry *new = &pair.copies[(sequence + 1) & 1].entry
-        # Keeps these stores behind the publication of the copy that readers use now.
-        runner_fence_before_stores()
-        runner_poke(&new.phase, phase)
-        runner_poke(&new.mini_batch, mini_batch)
-        runner_poke(&new.first_item, first_item)
-        runner_poke(&new.item_count, item_count)
-        runner_poke(&new.started_ns, now_ns)
-        runner_poke(&new.call_number, old.call_number + (phase == PHASE_RUN))
-        runner_poke(&new.done_count, old.done_count + done)
-        runner_poke(&new.failed_count, old.failed_count + failed)
-        runner_poke(&new.item_count_done, old.item_count_done + items_done)
-        runner_poke(&new.item_count_failed, old.item_count_failed + items_failed)
-        runner_store(&pair.copies[0].sequence, sequence + 1)
-
-    cdef void snapshot(self, int64_t slot, Entry *into) noexcept nogil:
-        cdef SlotPair *pair = &self.slots[slot]
-        cdef uint64_t sequence
-        cdef const int64_t *source
-        cdef int64_t *target = <int64_t *>into
-        cdef int i
-        while True:
-            sequence = runner_load(&pair.copies[0].sequence)
-            source = <const int64_t *>&pair.copies[sequence & 1].entry
-            for i in range(ENTRY_WORDS):
-                target[i] = runner_peek(&source[i])
-            runner_fence_after_loads()
-            if runner_load(&pair.copies[0].sequence) == sequence:
-                return
-
-    def read(self, int64_t slot):
-        """Return a consistent snapshot of a slot; never waits for its writer, which may be stopped or dead."""
-        cdef Entry entry
-        self.check(slot)
-        self.snapshot(slot, &entry)
-        return Slot(
-            entry.phase, entry.mini_batch, entry.first_item, entry.item_count, entry.started_ns, entry.call_number,
-            entry.done_count, entry.failed_count, entry.item_count_done, entry.item_count_failed,
-        )
-
-    def set_phase(
-        self, int64_t slot, int64_t phase, int64_t mini_batch=-1, int64_t first_item=-1, int64_t item_count=0
-    ):
-        """Say what the worker of this slot does from now on. Only that worker may call this."""
-        self.check(slot)
-        if not PHASE_IDLE <= phase <= PHASE_FLUSH:
-            raise ValueError(f"{phase} is no phase")
-        self.write(slot, phase, mini_batch, first_item, item_count, now_ns(), 0, 0, 0, 0)
-
-    def clear(self, int64_t slot):
-        """Reset the slot of a worker that has been waited for: idle, counters zero. The call number goes on growing."""
-        cdef Entry entry
-        self.check(slot)
-        self.snapshot(slot, &entry)
-        self.write(
-            slot, PHASE_IDLE, -1, -1, 0, now_ns(),
-            -entry.done_count, -entry.failed_count, -entry.item_count_done, -entry.item_count_failed,
-        )
-
-    def close(self):
-        """Unmap the file; it stays where it is. Idempotent. No other thread may be using the board."""
-        if self.header != NULL:
-            munmap(self.header, <size_t>self.size)
-            self.header = NULL
-            self.slots = NULL
 
 
 cdef int64_t ledger_size(int64_t unit_count, int64_t count) noexcept nogil:

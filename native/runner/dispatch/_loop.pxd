@@ -1,7 +1,8 @@
 cimport cython
 from libc.stdint cimport int32_t, int64_t, uint64_t
 
-from runner.dispatch._ledger cimport Board, Ledger
+from runner.dispatch._board cimport Board
+from runner.dispatch._ledger cimport Ledger
 
 cimport numpy as cnp
 

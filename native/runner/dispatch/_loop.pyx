@@ -34,17 +34,8 @@ import numpy as np
 
 cimport numpy as cnp
 
-from runner.dispatch._ledger cimport (
-    PHASE_IDLE,
-    PHASE_RETURN,
-    PHASE_RUN,
-    Board,
-    Ledger,
-    attempt_of,
-    check_slot,
-    is_claimed_by,
-    now_ns,
-)
+from runner.dispatch._board cimport PHASE_IDLE, PHASE_RETURN, PHASE_RUN, Board, check_slot, now_ns
+from runner.dispatch._ledger cimport Ledger, attempt_of, is_claimed_by
 
 cnp.import_array()
 
