@@ -74,8 +74,8 @@ class Contender:
     def command(self, work: Path, data: Path, size: int, kind: str) -> list[str]:
         """The command line; it may write its own files under `work`."""
         python, out = [sys.executable, "-m"], str(work / "out")
-        if self.name == "hand-tuned":
-            return [*python, "benchmarks.contenders.hand_tuned", str(data), out, str(size), kind]
+        if self.name in ("hand-tuned", "direct"):
+            return [*python, f"benchmarks.contenders.{self.name.replace('-', '_')}", str(data), out, str(size), kind]
         if self.name.startswith("ray-data"):
             how = self.name.rpartition("-")[2]
             return [*python, "benchmarks.contenders.ray_data", str(data), out, str(size), kind, how]
