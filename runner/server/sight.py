@@ -14,7 +14,7 @@ from runner.store.holder import read_holder
 from runner.store.lock import JobLock, is_held
 from runner.store.store import BEATING, Store
 
-START_S = 15.0
+START_S = 30.0
 """A driver that has not taken its lock by then never started."""
 OVERTIME_S = 15.0
 """What a driver that is to end a job may need beyond the time that calls of run() have."""
