@@ -23,7 +23,7 @@ OFF, ON = Contender("direct"), Contender("runner-local")
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="one round of 1 and 2 M rows, mini-batches of 1,000")
+    parser.add_argument("--quick", action="store_true", help="one round of 2 and 6 M rows, mini-batches of 1,000")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--short", type=int, default=10, help="M rows of the short run")
     parser.add_argument("--long", type=int, default=40, help="M rows of the long run")
@@ -32,13 +32,12 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     if args.quick:
-        args.rounds, args.short, args.long, args.sizes = 1, 1, 2, "1000"
+        args.rounds, args.short, args.long, args.sizes = 1, 2, 6, "1000"
     report: dict[str, list[dict[str, float]]] = {}
     print(f"{'rows a mini-batch':>18} {'without, M rows/s':>18} {'with':>8} {'cost, pair by pair (min to max)':>34}")
     for size in map(int, args.sizes.split(",")):
-        pairs = report[str(size)] = []
-        for _ in range(args.rounds):
-            pairs.append({one.name: rate(one, args, size) for one in (OFF, ON)})
+        pairs = [{one.name: rate(one, args, size) for one in (OFF, ON)} for _ in range(args.rounds)]
+        report[str(size)] = pairs
         costs = sorted(1 - pair[ON.name] / pair[OFF.name] for pair in pairs)
         off, on = (statistics.median(pair[one.name] for pair in pairs) for one in (OFF, ON))
         spread = f"{statistics.median(costs):.1%} ({costs[0]:.1%} to {costs[-1]:.1%})"
