@@ -117,8 +117,8 @@ class Core:
             return []
         if isinstance(event, Heartbeat):
             self.roster.beat(member, event, now)
-            self.table.note(event.instance, event.leases)
-            self._hungry[event.instance] = None
+            if self.table.note(event.instance, event.leases):
+                self._hungry[event.instance] = None
         elif isinstance(event, InstanceReady):
             return self._on_ready(member, event.instance)
         elif isinstance(event, LeaseSplit):
@@ -152,9 +152,11 @@ class Core:
             # Another copy was faster. What comes from a time before says nothing about who has this number now.
             return self._forget([report.instance] * (report.epoch == self.table.epoch), report.first, report.end)
         self._accepted.append(report)
-        losers = [copy.instance for copy in held.copies if copy.instance != report.instance]
+        losers = []
         for copy in held.copies:
             self._hungry[copy.instance] = None
+            if copy.instance != report.instance:
+                losers.append(copy.instance)
         return self._forget(losers, report.first, report.end)
 
     def _on_split(self, event: LeaseSplit) -> list[Action]:

@@ -135,11 +135,12 @@ class LeaseTable:
         holder = self._holders.get(instance)
         return holder is not None and not holder.is_alone and holder.held_count == len(holder.leases)
 
-    def note(self, instance: int, leases: Sequence[LeaseProgress]) -> None:
-        """An instance tells how far it is."""
+    def note(self, instance: int, leases: Sequence[LeaseProgress]) -> bool:
+        """An instance tells how far it is. Whether it may want more now, since some leases only wait for retries."""
         holder = self._holders.get(instance)
         if holder is None:
-            return
+            return False
+        is_changed = False
         for progress in leases:
             held = holder.leases.get((progress.first, progress.end))
             # With two copies the first holder's word stands: it is the one whose progress is in doubt.
@@ -148,6 +149,8 @@ class LeaseTable:
                 if held.is_held is not progress.is_held:
                     held.is_held = progress.is_held
                     self._count_held(held, 1 if held.is_held else -1)
+                    is_changed = True
+        return is_changed
 
     def _count_held(self, held: OpenLease, change: int) -> None:
         for copy in held.copies:

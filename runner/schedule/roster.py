@@ -42,14 +42,16 @@ class _Sum:
     rows: int = 0
     by_class: dict[FailureClass, int] = field(default_factory=dict)
 
-    def add(self, tally: Tally, sign: int) -> None:
-        self.mini_batches += sign * tally.mini_batch_count
-        self.failed_mini_batches += sign * tally.failed_mini_batch_count
-        self.items += sign * tally.item_count
-        self.failed_items += sign * tally.failed_item_count
-        self.rows += sign * tally.row_count
-        for cls, count in tally.failed_by_class.items():
-            self.by_class[cls] = self.by_class.get(cls, 0) + sign * count
+    def replace(self, old: Tally, new: Tally) -> None:
+        self.mini_batches += new.mini_batch_count - old.mini_batch_count
+        self.failed_mini_batches += new.failed_mini_batch_count - old.failed_mini_batch_count
+        self.items += new.item_count - old.item_count
+        self.failed_items += new.failed_item_count - old.failed_item_count
+        self.rows += new.row_count - old.row_count
+        if old.failed_by_class or new.failed_by_class:
+            for tally, sign in ((old, -1), (new, 1)):
+                for cls, count in tally.failed_by_class.items():
+                    self.by_class[cls] = self.by_class.get(cls, 0) + sign * count
 
 
 class Roster:
@@ -78,7 +80,11 @@ class Roster:
         self.attempt_count += event.attempt_count - member.attempt_count
         member.attempt_count = event.attempt_count
         # What is being read is no mini-batch yet.
-        is_at_work = any(at.phase != "load" for at in event.in_flight)
+        is_at_work = False
+        for at in event.in_flight:
+            if at.phase != "load":
+                is_at_work = True
+                break
         self.at_work_count += is_at_work - member.is_at_work
         member.is_at_work = is_at_work
         self.alive_worker_count += event.worker_count - member.alive_worker_count
@@ -92,10 +98,8 @@ class Roster:
             self._replace_live(member, _less(member.live, committed))
 
     def _replace_live(self, member: Member, live: Tally) -> None:
-        if live is not member.live and live != member.live:
-            self._live.add(member.live, -1)
-            self._live.add(live, 1)
-            member.live = live
+        self._live.replace(member.live, live)
+        member.live = live
 
     def drop(self, instance: int) -> Member | None:
         """An instance has ended or is gone."""
@@ -105,7 +109,7 @@ class Roster:
             self.at_work_count -= member.is_at_work
             self.attempt_count -= member.attempt_count
             self.alive_worker_count -= member.alive_worker_count
-            self._live.add(member.live, -1)
+            self._live.replace(member.live, _NOBODY)
         return member
 
     @property
@@ -128,6 +132,8 @@ class Roster:
 
 
 def _less(live: Tally, committed: Tally) -> Tally:
+    if committed.mini_batch_count >= live.mini_batch_count:
+        return _NOBODY
     by_class = {cls: max(n - committed.failed_by_class.get(cls, 0), 0) for cls, n in live.failed_by_class.items()}
     return Tally(
         mini_batch_count=max(live.mini_batch_count - committed.mini_batch_count, 0),
