@@ -76,6 +76,7 @@ class Shift:
         self._shown_at = 0.0
         self.on_progress: Callable[[Tally, int, int], None] = lambda live, instances, workers: None
         self.on_running: Callable[[], None] = lambda: None
+        self._has_told_error = False
         self.on_logs: Callable[[Sequence[tuple[str, bytes]]], None] = lambda chunks: None
 
     def emit(self, event: InstanceEvent) -> None:
@@ -100,7 +101,6 @@ class Shift:
         while not self._core.is_over:
             self._turn()
         if self._core.error is not None:
-            log.error("%s", self._core.error)
             raise self._core.error
         if self._cancelled.is_set():
             raise Canceled
@@ -114,10 +114,17 @@ class Shift:
             self._do(self._core.on_committed())
         now = time.monotonic()
         self._do(self._core.tick(now))
+        self._tell_error()
         if now - self._shown_at >= SHOW_S:
             self._shown_at = now
             roster = self._core.roster
             self.on_progress(roster.live, len(roster.members), roster.alive_worker_count)
+
+    def _tell_error(self) -> None:
+        """Once, and at once: closing what still runs may take long."""
+        if self._core.error is not None and not self._has_told_error:
+            self._has_told_error = True
+            log.error("%s", self._core.error)
 
     def _take(self) -> None:
         """Take every event that waits; all reports among them are then committed by one fsync."""
