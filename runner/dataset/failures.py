@@ -127,7 +127,11 @@ def put_failures(place: Path, rows: Iterable[FailureRow], owner: Path, *, may_re
         rows = iter(rows)
         first = next(rows, None)
         if first is not None:
-            _write(new, _chain(first, rows), owner)
+            try:
+                _write(new, _chain(first, rows), owner)
+            except OSError:
+                shutil.rmtree(new, ignore_errors=True)
+                raise
         if found:
             os.rename(place, old)
         if first is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import socket
 import threading
 import traceback
@@ -122,6 +123,8 @@ class Driver:
         if status is JobStatus.COMPLETED:
             # Only now: a crash before the record would need it again.
             self._grounds.remove_staging()
+            # Instances clean up behind themselves; one that was killed, and had no successor, has not.
+            shutil.rmtree(self._folder.scratch, ignore_errors=True)
         return failed.exit_code if failed else 130 if status is JobStatus.CANCELED else 0
 
     # ---- the journey ------------------------------------------------------------------------------------

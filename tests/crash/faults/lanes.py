@@ -59,6 +59,9 @@ class Outcome:
         if self.statuses[0] == "Completed":
             # Killed after the job was recorded as completed: staging may stay, for `runner delete` to remove.
             gave["beside"] = [name for name in gave["beside"] if not name.endswith(".staging")]
+        if self.fault.action == "error" and ".failures" in self.fault.point.path:
+            # That data set is given up then, as a warning says: `runner failures` lists the same.
+            gave["beside"] = calm["beside"] if set(gave["beside"]) <= set(calm["beside"]) else gave["beside"]
         different = {key: (value, calm[key]) for key, value in gave.items() if value != calm[key]}
         return self._tell(f"differs: {different}") if different else ""
 

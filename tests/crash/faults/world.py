@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from runner.schedule.failures import read_failures
 from runner.schedule.journal import Committed, replay
 from runner.server.jobs import Jobs
 from runner.store.home import Home
@@ -113,8 +114,7 @@ class World:
         job = jobs.get(NAME)
         jobs.close()
         said = [record for record in replay(self.journal).records if isinstance(record, Committed)]
-        failures = (self.home / "jobs" / NAME / "failures.jsonl").read_text().splitlines()
-        told = [json.loads(line) for line in failures]
+        failures = read_failures(Home(self.home).job(NAME))
         return {
             "status": str(job.status),
             "progress": [
@@ -124,9 +124,10 @@ class World:
                 job.progress.failed_item_count,
             ],
             "committed": sorted(n for record in said for n in range(record.first, record.end)),
-            "failures": [[one["mini_batch"], one["row"], one["class"], one["message"]] for one in told],
+            "failures": [[one.mini_batch, one.row, str(one.cls), one.message] for one in failures],
             "output": self._text() if self.kind == "text" else self._rows(),
             "beside": self._beside(),
+            "scratch": sorted(path.name for path in (self.home / "jobs" / NAME).glob("scratch/*/*")),
         }
 
     def _text(self) -> str:
