@@ -164,10 +164,12 @@ class Siege:
             self.service.process.wait()
 
 
-def besiege(siege: Siege, strikes: dict[str, Callable[[], object]], count: int, calls: tuple[int, int]) -> None:
-    """Strike so many times, each after some more work."""
+def besiege(
+    siege: Siege, strikes: dict[str, Callable[[], object]], count: int, calls: tuple[int, int], patience_s: float
+) -> None:
+    """Strike so many times, each after some more work, or after so long without it."""
     for _ in range(count):
-        siege.await_work(siege.chance.randint(*calls), within_s=30)
+        siege.await_work(siege.chance.randint(*calls), within_s=patience_s)
         if siege.status == "Completed":
             break
         names = siege.chance.choices(list(strikes), k=siege.chance.choice([1, 1, 1, 2, 3]))
@@ -227,7 +229,7 @@ def test_nothing_is_lost_and_nothing_is_twice_on_this_machine(
     siege = Siege(tmp_path, home, SEED, rows=2000, pace_s=0.02, compute="local")
     try:
         siege.begin()
-        besiege(siege, local_strikes(siege), count=8, calls=(5, 40))
+        besiege(siege, local_strikes(siege), count=8, calls=(5, 40), patience_s=20)
         siege.let_end(within_s=60)
         verdict = judged(siege, capsys)
     finally:
@@ -238,7 +240,7 @@ def test_nothing_is_lost_and_nothing_is_twice_on_this_machine(
 
 @pytest.mark.soak
 @pytest.mark.ray
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(5400)
 def test_nothing_is_lost_and_nothing_is_twice_on_ray(
     tmp_path: Path, home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -255,8 +257,8 @@ def test_nothing_is_lost_and_nothing_is_twice_on_ray(
     try:
         siege.begin()
         siege.serve()
-        besiege(siege, ray_strikes(siege), count=30, calls=(10, 120))
-        siege.let_end(within_s=600)
+        besiege(siege, ray_strikes(siege), count=25, calls=(10, 90), patience_s=120)
+        siege.let_end(within_s=900)
         judged(siege, capsys)
     finally:
         siege.close()
