@@ -95,6 +95,8 @@ def publish(
             elif is_again:
                 _move_manifest_away(staging, folder, final)
         for file in final:
+            if file.name == MANIFEST:
+                sync_folder(folder)  # it says that the others are there, so they are before it is
             _move(staging / file.source, folder / file.name, output.overwrite or file.replaces)
         sync_folder(folder)
         if output.is_folder:

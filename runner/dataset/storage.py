@@ -122,6 +122,20 @@ def sync_folder(folder: Path) -> None:
         os.close(fd)
 
 
+def sync_tree(folder: Path) -> None:
+    """Make everything in and below a folder durable, its own content and names."""
+    for root, _, names in os.walk(folder):
+        for name in names:
+            path = os.path.join(root, name)
+            if os.path.isfile(path) and not os.path.islink(path):
+                fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+                try:
+                    os.fsync(fd)
+                finally:
+                    os.close(fd)
+        sync_folder(Path(root))
+
+
 def write_durably(path: Path, data: bytes) -> None:
     """Put `data` at `path` by one rename; after a crash it is there whole or not at all."""
     temporary = path.with_name(f"{path.name}.tmp")

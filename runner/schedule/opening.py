@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 
+from runner.dataset.storage import sync_folder, sync_tree, telling
 from runner.entity.lease import ItemRange
 from runner.entity.plan import Plan
 from runner.entity.status import JobStatus
@@ -64,9 +65,25 @@ def open_journal(folder: JobFolder, name: str, plan: Plan, said: Said, ends: int
         journal.know_schema(number, text)
     failures = Tail(folder.failures, said.failures_end, durable=True)
     records = Tail(folder.records, said.records_end, durable=False)
-    begun = [] if said.begun else [Begun(JOURNAL_VERSION, name, plan.fingerprint)]
+    begun: list[Begun] = []
+    if said.begun is None:
+        _settle_folder(folder)
+        begun = [Begun(JOURNAL_VERSION, name, plan.fingerprint)]
     journal.append([*begun, Opened(said.epoch + 1, time.time(), socket.gethostname(), os.getpid(), ends)])
     return Committer(journal, said.book, failures, records, plan)
+
+
+def _settle_folder(folder: JobFolder) -> None:
+    """Make durable what a journal is worth nothing without: the job, its code, and the names of both."""
+    with telling(folder.root, "the job cannot be made durable"):
+        for path in (folder.document, folder.spec):
+            if path.exists():
+                with open(path, "rb") as file:
+                    os.fsync(file.fileno())
+        if folder.code.exists():
+            sync_tree(folder.code)
+        sync_folder(folder.root)
+        sync_folder(folder.root.parent)
 
 
 def _check(path: Path, name: str, plan: Plan, said: Said) -> None:
@@ -90,6 +107,10 @@ def reopen(
     is_anew = ends > said.ends or (redrive is not None and (last is None or redrive.number > last.number))
     if is_anew and said.failures_end:
         code, number = (redrive.code or "", redrive.number) if redrive else ("", last.number if last else 0)
+        if code:
+            with telling(folder.root / code, "the code of the redrive cannot be made durable"):
+                sync_tree(folder.root / code)
+                sync_folder(folder.root)
         last = Reopened(said.epoch + 1, said.failures_end, code, number)
         committer.journal.append([last])
     before = last.failures_end if last is not None else 0
