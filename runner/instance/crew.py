@@ -27,6 +27,7 @@ from runner.worker.messages import InitFailed, Setup, ToWorker
 PHASES = {LOAD: "load", RUN: "run", RETURN: "return"}
 INIT_FAILURES_PER_WORKER = 3
 OUT_OF_MEMORY = "OutOfMemory"
+OOM_LOOK_S = 0.5
 LONG_NS = 500_000_000
 """A call that takes longer is waited for by nothing but itself."""
 
@@ -104,6 +105,7 @@ class Crew:
         self.seats = [Seat(slot) for slot in range(config.worker_count)]
         self._serial = 0
         self._oom = OomWatch()
+        self._looked_at = 0.0
         self.init_failure_count = 0
         self.ever_ready = False
 
@@ -164,6 +166,9 @@ class Crew:
 
     def check_limits(self, now: float) -> None:
         """Kill what takes longer than the job allows."""
+        if now - self._looked_at >= OOM_LOOK_S:
+            self._looked_at = now
+            self._oom.look(now)
         for seat in self.seats:
             if seat.process is None:
                 continue
@@ -209,7 +214,7 @@ class Crew:
         """Say why the process that has just been waited for ended."""
         if seat.condemned is not None:
             return seat.condemned[1]
-        if status == -9 and self._oom.has_killed():
+        if status == -9 and self._oom.has_killed(time.monotonic()):
             text = "the worker was killed by SIGKILL because memory ran out (the cgroup counts an oom_kill)"
             return Death(FailureClass.CRASH, OUT_OF_MEMORY, text + "; use smaller mini-batches or fewer workers")
         return Death(FailureClass.CRASH, "WorkerDied", f"the worker process {say_status(status)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 from runner.entity.lease import Failure
 from runner.entity.plan import Plan
@@ -17,6 +18,11 @@ class Failings:
 
     def __init__(self, node: str, limits: Limits, logs: LogFiles) -> None:
         self._node, self._limits, self._logs = node, limits, logs
+
+    def shortened(self, tenure: Tenure, blame: Blame) -> Blame:
+        """The same, with a traceback that may be held for long."""
+        text = tenure.keep_text(blame.traceback, self._limits.failures_bytes)
+        return blame if text is blame.traceback else replace(blame, traceback=text)
 
     def note(
         self,
@@ -36,9 +42,6 @@ class Failings:
         """
         span = plan.span_of(number)
         first, count = items or (0, span.item_count)
-        known = tenure.tracebacks.get(blame.traceback)
-        if known is None and tenure.failures_bytes > self._limits.failures_bytes:
-            known = ""
         is_table = plan.kind == "table"
         failure = Failure(
             mini_batch=number,
@@ -50,7 +53,7 @@ class Failings:
             cls=blame.cls,
             exception_type=blame.exception_type,
             message=blame.message,
-            traceback=blame.traceback if known is None else known,
+            traceback=tenure.keep_text(blame.traceback, self._limits.failures_bytes),
             attempts=attempts,
             instance=self._node,
             worker=blame.worker,

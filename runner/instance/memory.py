@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
+from collections import deque
 from pathlib import Path
 
 _ROOT = Path("/sys/fs/cgroup")
 
 
+KEEP_S = 2.0
+"""A kill that explains no worker's death for so long was another process's: one that a script had started."""
+
+
 class OomWatch:
-    """Counts out-of-memory kills in this process's cgroup."""
+    """Counts out-of-memory kills in this process's cgroup, or as `file` has it."""
 
-    def __init__(self) -> None:
-        self._file = _find_file()
+    def __init__(self, file: Path | None = None) -> None:
+        self._file = file or _find_file()
         self._seen = self._count()
+        self._open: deque[float] = deque()
 
-    def has_killed(self) -> bool:
+    def look(self, now: float) -> None:
+        """Note new kills, and forget those that are too old to explain a death."""
+        count = self._count()
+        self._open.extend([now] * (count - self._seen))
+        self._seen = count
+        while self._open and now - self._open[0] > KEEP_S:
+            self._open.popleft()
+
+    def has_killed(self, now: float) -> bool:
         """Whether there was a kill that no earlier answer has told of: each explains one death."""
-        if self._count() <= self._seen:
-            return False
-        self._seen += 1
-        return True
+        self.look(now)
+        return bool(self._open) and self._open.popleft() <= now
 
     def _count(self) -> int:
         if self._file is None:

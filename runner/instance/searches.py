@@ -48,7 +48,7 @@ class Searches:
         count = plan.span_of(number).item_count
         if count < 2:
             return False
-        tenure.searches[number] = Bisection.of_failed(count, tries, blame)
+        tenure.searches[number] = Bisection.of_failed(count, tries, self._failings.shortened(tenure, blame))
         if (tenure, number) not in seat.suspects:
             seat.suspects.append((tenure, number))
         return True
@@ -107,7 +107,7 @@ class Searches:
         if tenure is None or search is None:
             self._let_go(seat)
             return
-        search.fail(blame, is_death=False)
+        search.fail(self._failings.shortened(tenure, blame), is_death=False)
         self.step(seat, plan, tenure, number)
 
     def on_death(self, seat: Seat, plan: Plan, tenure: Tenure, at: Slot, blame: Blame) -> None:

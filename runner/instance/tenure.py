@@ -171,13 +171,20 @@ class Tenure:
         )
         self._note_final(now)
 
+    def keep_text(self, text: str, limit_bytes: int) -> str:
+        """A traceback, kept once however often it comes; empty once those of this lease have grown too long."""
+        known = self.tracebacks.get(text)
+        if known is None:
+            if self.failures_bytes > limit_bytes:
+                return ""
+            self.tracebacks[text] = known = text
+            self.failures_bytes += len(text)
+        return known
+
     def note_failure(self, failure: Failure) -> None:
         """A mini-batch was set aside, or items of one."""
         self.failures.setdefault(failure.mini_batch, []).append(failure)
         self.failures_bytes += 200 + len(failure.message)
-        if failure.traceback not in self.tracebacks:
-            self.tracebacks[failure.traceback] = failure.traceback
-            self.failures_bytes += len(failure.traceback)
 
     def note_set_aside(self, number: int, now: float) -> None:
         """Nothing of a mini-batch is left to run, and nothing of it succeeded."""
@@ -282,10 +289,13 @@ class Tenure:
         return cut
 
     def drop(self, first: int, end: int) -> None:
-        """Nobody wants the piece [first, end) from here any more: what of it is free will not be run."""
+        """Nobody wants [first, end) from here any more: what of it is free will not be run.
+
+        It may have been divided meanwhile, which the driver did not know.
+        """
         for piece in self.pieces:
-            if (piece.first, piece.end) == (first, end) and piece.state is not PieceState.SETTLED:
-                self.ledger.exclude(first, min(end, self.ledger.end))
+            if first <= piece.first and piece.end <= end and piece.state is not PieceState.SETTLED:
+                self.ledger.exclude(piece.first, min(piece.end, self.ledger.end))
                 piece.state = PieceState.DROPPED
 
     @property
@@ -301,9 +311,9 @@ class Tenure:
         self.live = without(self.live, tally)
         for number in [number for number in self.failures if piece.first <= number < piece.end]:
             del self.failures[number]
-        if not self.failures:
-            self.tracebacks.clear()
-            self.failures_bytes = 0
+        left = [failure for failures in self.failures.values() for failure in failures]
+        self.tracebacks = {failure.traceback: failure.traceback for failure in left}
+        self.failures_bytes = sum(map(len, self.tracebacks)) + sum(200 + len(failure.message) for failure in left)
 
     def settle(self, first: int, end: int) -> bool:
         """The driver has committed a piece: its segments may go. False when there is no such piece."""

@@ -16,7 +16,7 @@ from functools import partial
 
 from runner.dataset.read import UnitReader
 from runner.dataset.render import Renderer
-from runner.dataset.saved_plan import load_plan
+from runner.dataset.saved_plan import check_file, load_plan
 from runner.dataset.slabs import Slab
 from runner.dispatch._board import IDLE, LOAD, Board
 from runner.dispatch._loop import COUNT, DUE, FULL, ROWS, STOPPED, TEXT, Loop
@@ -317,6 +317,7 @@ class Work:
     ) -> None:
         if isinstance(error, InputChanged | OutputInvalid):
             raise error
+        self._check_files(mini_batch)
         blame = describe(error)
         alone = self._singles.at_hand
         if alone is not None:
@@ -335,6 +336,14 @@ class Work:
                 traceback=blame.traceback,
             )
         )
+
+    def _check_files(self, mini_batch: int) -> None:
+        """A file that is gone or changed is not the fault of the script: it ends the job, which can be resumed."""
+        plan = self._plan
+        if plan is not None and plan.kind == "files":
+            span = plan.span_of(mini_batch)
+            for file in plan.files[span.file : span.file + span.item_count]:
+                check_file(file)
 
     def _on_unreadable(self, error: UnreadableUnit) -> None:
         cause, stretch = error.__cause__, error.stretch

@@ -265,6 +265,41 @@ def test_an_input_that_changes_ends_the_job(tmp_path: Path) -> None:
     assert "table.parquet" in event.message
 
 
+def test_a_file_that_vanishes_under_the_script_ends_the_job_and_is_no_failure_of_a_mini_batch(tmp_path: Path) -> None:
+    script = """
+    import os
+    def run(paths):
+        if paths.task_id == 1:
+            os.unlink(paths[2])
+        return [open(path).read() for path in paths]
+    """
+    run = Run(tmp_path, script, files=12, per=4, workers=1)
+    with run:
+        run.lend()
+        event = run.until(lambda event: isinstance(event, InstanceFailed))
+        run.close()
+    assert isinstance(event, InstanceFailed)
+    assert event.reason == "INPUT_CHANGED"
+    assert "00006.txt is gone" in event.message.replace('"', "")
+    assert run.failures == []
+
+
+def test_a_mini_batch_that_kills_its_worker_in_a_flush_is_found_by_flushing_one_by_one(tmp_path: Path) -> None:
+    script = """
+    import resource, signal
+    def init():
+        signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
+    def run(batch):
+        return ["x" * (2 << 20)] if batch["id"][0] == 40 else [int(batch["id"][0])]
+    """
+    run = Run(tmp_path, script, workers=1, max_retries=1).finish()
+    (failure,) = run.failures
+    assert (failure.mini_batch, str(failure.cls), failure.attempts) == (4, "crash", 2)
+    assert "SIGXFSZ" in failure.message
+    assert numbers(run.lines) == [n for n in range(0, 100, 10) if n != 40]
+
+
 def test_output_that_cannot_be_written_ends_the_job(tmp_path: Path) -> None:
     run = Run(tmp_path, "def run(batch): return batch['id']")
     (tmp_path / "staging").rmdir()
