@@ -10,6 +10,7 @@ import logging
 import os
 import queue
 import selectors
+import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
@@ -42,6 +43,7 @@ class Supervisor:
         self._config, self._spec, self._limits, self._emit_out = config, spec, limits, emit
         self._commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
         self._wake_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._wake_lock = threading.Lock()
         self._watch: Watch | None = None
         self._is_killed = False
 
@@ -58,17 +60,23 @@ class Supervisor:
         self._wake()
 
     def _wake(self) -> None:
-        try:
-            os.eventfd_write(self._wake_fd, 1)
-        except OSError:
-            pass  # the thread has ended and closed it
+        # Under the lock, since a number that was closed may belong to another file by now: a wake-up would be written
+        # into somebody's output.
+        with self._wake_lock:
+            if self._wake_fd >= 0:
+                os.eventfd_write(self._wake_fd, 1)
+
+    def _close_wake_fd(self) -> None:
+        with self._wake_lock:
+            os.close(self._wake_fd)
+            self._wake_fd = -1
 
     # ---- in the supervising thread ------------------------------------------------------------------------------
 
     def run(self) -> None:
         """The life of the instance. Whatever happens, no process and no shared memory is left."""
         with ExitStack() as undo:
-            undo.callback(os.close, self._wake_fd)
+            undo.callback(self._close_wake_fd)
             try:
                 watch = self._watch = self._build(undo)
                 watch.begin()

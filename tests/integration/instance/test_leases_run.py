@@ -197,3 +197,19 @@ def test_an_idle_worker_takes_half_of_what_another_has_before_it(tmp_path: Path)
     counts = [run.lines.count(pid) for pid in set(run.lines)]
     assert len(counts) == 2
     assert min(counts) >= 10
+
+
+def test_who_speaks_to_an_instance_that_has_ended_writes_into_no_other_file(tmp_path: Path) -> None:
+    run = Run(tmp_path, "def run(batch):\n    return list(batch['id'])\n")
+    with run:
+        run.work(0, run.plan.mini_batch_count)
+        run.close()
+        assert run.instance.join(10)
+        # So many that they have every number of a descriptor that the instance has given back.
+        files = [open(tmp_path / f"file-{number}", "wb") for number in range(64)]  # noqa: SIM115 - closed below
+        run.instance.touch()
+        run.instance.settle(0, run.plan.mini_batch_count)
+        run.instance.kill()
+        for file in files:
+            file.close()
+    assert [path.name for path in tmp_path.glob("file-*") if path.stat().st_size] == []
