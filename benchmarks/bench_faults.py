@@ -1,6 +1,6 @@
 """What becomes of the items when processes are killed: this runner, Ray Data, Daft and a multiprocessing pool.
 
-    python -m benchmarks.bench_faults [--quick] [--rows 8000] [--only NAME ...] [--limit 90] [--json FILE]
+    python -m benchmarks.bench_faults [--quick] [--rows 8000] [--only NAME ...] [--limit 150] [--json FILE]
 
 Every contender scores the same rows in a fresh process, two workers, mini-batches of 20 rows that take 20 ms, and meets
 the same scripted deaths: none; a worker is killed once at a given row; a row kills its process each time; the main
@@ -244,7 +244,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="fewer rows, this runner and the pool, two faults")
     parser.add_argument("--rows", type=int, default=8000)
-    parser.add_argument("--limit", type=float, default=90.0, help="seconds after which a contender counts as hung")
+    parser.add_argument("--limit", type=float, default=150.0, help="seconds after which a contender counts as hung")
     parser.add_argument("--only", nargs="*", default=list(NAMES), metavar="NAME")
     parser.add_argument("--faults", nargs="*", default=list(FAULTS), metavar="FAULT")
     parser.add_argument("--root", type=Path, default=Path("/tmp/runner-bench/faults"))
