@@ -266,6 +266,13 @@ def test_a_driver_killed_after_the_last_mini_batch_leaves_only_publication(bench
     check_completed(bench, dict.fromkeys(range(COUNT), 1))
 
 
+DRY = SCORE.replace(
+    "    return",
+    """\
+    if name == "003.txt" and not signs.is_given("rain"):
+        raise ValueError("dry")
+    return""",
+)
 INIT = """
 def init():
     if not signs.is_given("model"):
@@ -309,14 +316,18 @@ def test_without_an_output_a_job_that_failed_in_shutdown_runs_whole_again(bench:
     assert bench.show()["done_mini_batch_count"] == COUNT
 
 
-def test_a_failed_job_with_mini_batches_set_aside_is_refused(bench: Bench) -> None:
-    bench.script(SCORE + "\ndef run(mini_batch):\n    raise ValueError('no')\n")
+def test_a_failed_job_tries_what_it_has_set_aside_again(bench: Bench) -> None:
+    bench.script(DRY)
+    bench.give("go")
     assert bench.submit(mini_batch_error_threshold=0).code == 1
-    before = bench.show()
-    refused = bench.run("resume", "probe")
-    assert refused.code == 2
-    assert "is Failed and cannot be resumed" in refused.err and "mini-batches aside" in refused.err
-    assert bench.show() == before
+    dry = bench.run("resume", "probe")
+    assert dry.code == 1 and "dry" in dry.err, "it is dry still"
+    kept = kept_of(bench)
+    bench.give("rain")
+    bench.run("resume", "probe").ok()
+    check_completed(bench, {number: count for number, count in kept.items() if number != 3})
+    assert bench.run("failures", "probe", "--output", "json").ok().json == []
+    assert len(bench.run("failures", "probe", "--all", "--output", "json").ok().json) == 2
 
 
 def test_what_cannot_be_resumed_is_refused_and_left_as_it_is(bench: Bench) -> None:
