@@ -37,7 +37,7 @@ from runner.instance.instance import Instance
 from runner.instance.policy import Limits
 from runner.plan.make import make_plan
 
-WAIT_S = 20.0
+WAIT_S = 60.0
 QUICK = Limits(beat_s=0.05, hold_s=0.3, exit_s=2.0)
 
 

@@ -109,10 +109,11 @@ class Desk:
         folders = {"ledgers": self._ledgers, "spool": self._spool}
         tenure = Tenure.begin(number, lease, self._plan, **folders, payload=payload, now=now)
         self.tenures[number] = tenure
+        if lease.ranges:
+            self._searches.ask(self._plan, tenure)  # first of all: nobody may claim these as a whole
         for seat in self._crew.working:
             seat.tell(tenure.offer())
-        if lease.ranges:
-            self._searches.ask(self._plan, tenure)
+        self._searches.deal()
 
     def greet(self, seat: Seat) -> None:
         """Tell a worker that has just become ready what there is to do; first of all what it must run alone."""

@@ -54,13 +54,12 @@ class Searches:
         return True
 
     def ask(self, plan: Plan, tenure: Tenure) -> None:
-        """Begin with the mini-batches of a new lease of which it names only some items."""
+        """Take the mini-batches of a new lease of which it names only some items; `deal` gives them to workers."""
         for number, ranges in tenure.partial_ranges(plan).items():
             tries = self._spec.max_retries + 1
             tenure.searches[number] = Bisection(ranges, tries=tries, may_divide=self._spec.bisect)
             tenure.ledger.assign(OWN_SLOT, number)
             self._waiting.append((tenure, number))
-        self.deal()
 
     def deal(self) -> None:
         """Give what waits to seats that have nothing of the kind."""
