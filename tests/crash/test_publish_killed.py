@@ -34,8 +34,8 @@ from runner.entity.parallel import OutputSpec
 ROOM = os.path.dirname(room.__file__)
 base, kind, overwrite = Path(sys.argv[1]), sys.argv[2], sys.argv[3] == "overwrite"
 is_redrive = sys.argv[3] == "redrive"
-# How files are made and moved is the same code for a redrive; what differs is the order of steps, in one file.
-STEPS = "publish.py" if is_redrive else ".py"
+# What is made before it is listed may be half there in any way: tests of crash points see to that.
+STEPS = ("publish.py",) if is_redrive else ("publish.py", "staging.py", "storage.py")
 is_folder, output_format = kind.split("-")[0] == "folder", kind.split("-")[1]
 
 

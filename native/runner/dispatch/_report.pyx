@@ -131,12 +131,12 @@ def format_lines(records, int64_t start, int64_t stop):
                 put_text(&to, b",", 1)
                 seconds = to.at
                 put_seconds(&to, record.elapsed_ns if record.elapsed_ns >= 0 else 0)
-                length = to.at - seconds
+                length = <int64_t>to.at - <int64_t>seconds
                 put_text(&to, b",", 1)
                 put_text(&to, seconds, length)
                 put_text(&to, b",", 1)
                 put_text(&to, seconds, length)
                 put_text(&to, b",RUN_DONE,,,\n", 13)
-        blocks.append(bytes(block[: to.at - base]))
+        blocks.append(bytes(block[: <int64_t>to.at - <int64_t>base]))
         start = end
     return b"".join(blocks)
