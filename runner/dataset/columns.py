@@ -83,6 +83,8 @@ def take_over(kind: Kind, result: Any) -> Arrays | Batches:
             rows = _frame_columns(result)
         elif kind == "array":
             rows = _array_columns(result)
+        elif kind == "series":
+            rows = _series_column(result)
         elif kind == "table":
             column_names(result.column_names)
             rows = _serialised(result)
@@ -137,6 +139,13 @@ def _pandas_column(array: Any) -> pa.Array | pa.ChunkedArray:
     return pa.array(pandas.Series(array), from_pandas=True)
 
 
+def _series_column(series: Any) -> Arrays | Batches:
+    array = _unwrapped(series.array)
+    if isinstance(array, np.ndarray) and _is_plain(array.dtype):
+        return Arrays((VALUE,), (np.array(array),), True)
+    return _serialised(pa.table({VALUE: _pandas_column(array)}))
+
+
 def _is_plain(dtype: np.dtype[Any]) -> bool:
     """True for types whose arrays Arrow takes without looking at each value, so that converting them cannot fail."""
     if not dtype.isnative:
@@ -189,9 +198,6 @@ def _to_arrow(array: npt.NDArray[Any]) -> pa.Array:
 def _table_of(kind: Kind, result: Any) -> pa.Table:
     if kind == "column":
         return pa.table({VALUE: result})
-    if kind == "series":
-        array = _unwrapped(result.array)
-        return pa.table({VALUE: _pandas_column(array)})
     if result and all(isinstance(item, dict) for item in result):
         keys = dict_keys(result)
         names = column_names(keys)
