@@ -115,6 +115,8 @@ def check_kept(kept: frozenset[str], names: Any, mini_batch: int) -> None:
 
 def _items_by_index(index: Any, item_count: int) -> np.ndarray[Any, np.dtype[np.int64]] | None:
     """Which item each row belongs to, if the index is a permutation of 0..n-1 other than the identity."""
+    if getattr(index, "step", 0) == 1 and index.start == 0:
+        return None  # a RangeIndex from 0 on, as nearly always: nothing need be sorted to see that
     if len(index) != item_count or not isinstance(index.dtype, np.dtype) or index.dtype.kind not in "iu":
         return None
     items = np.asarray(index, dtype=np.int64)
