@@ -23,8 +23,8 @@ lint: .venv/.dev ## ruff, and the layers of the rooms
 type: .venv/.dev ## mypy, and the stubs against the compiled modules
 	$(BIN)/mypy && $(BIN)/python -m mypy.stubtest --mypy-config-file pyproject.toml $(COMPILED)
 
-test: .venv/.dev ## every test
-	$(BIN)/python -m pytest
+test: .venv/.dev ## every test, two at a time
+	$(BIN)/python -m pytest -n 2
 
 crash-points: .venv/.dev ## kill or fail driver and instance at every file-system operation (an hour)
 	$(BIN)/python -m pytest -m soak tests/crash
