@@ -115,12 +115,12 @@ def _numpy_frame(schema: pa.Schema, nullable: frozenset[str], shared: bool) -> C
     to_float = [field.name for field in schema if field.name in nullable and pa.types.is_integer(field.type)]
     to_object = [field.name for field in schema if field.name in nullable and pa.types.is_boolean(field.type)]
     target = pa.schema([(field.name, pa.float64() if field.name in to_float else field.type) for field in schema])
-    is_plain = len(schema) <= _MOST_BLOCKS and all(_is_number(kind) for kind in schema.types)
+    is_simple = len(schema) <= _MOST_BLOCKS and all(map(is_plain, schema.types))
 
     def convert(batch: pa.RecordBatch) -> Any:
         if to_float:
             batch = batch.cast(target, safe=False)
-        if is_plain:
+        if is_simple:
             return _frame_of_numbers(batch, shared)
         frame = batch.to_pandas(use_threads=False)
         for name in to_object:
@@ -132,10 +132,6 @@ def _numpy_frame(schema: pa.Schema, nullable: frozenset[str], shared: bool) -> C
 
 _MOST_BLOCKS = 32
 """Above this many columns a frame is made of joined blocks, since pandas calls a frame of 100 blocks fragmented."""
-
-
-def _is_number(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
 
 
 def _frame_of_numbers(batch: pa.RecordBatch, shared: bool) -> Any:

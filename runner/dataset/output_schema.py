@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from runner.dataset.plain_numbers import is_plain
 from runner.errors import OutputInvalid
 
 _ORIGIN = b"runner.mini_batch"
@@ -61,7 +62,7 @@ def _unfit(name: str, first: tuple[pa.DataType, int], second: tuple[pa.DataType,
 
 def _wider(left: pa.DataType, right: pa.DataType) -> pa.DataType | None:
     """The type that holds the values of both without loss, or None when there is none."""
-    if _is_number(left) and _is_number(right):
+    if is_plain(left) and is_plain(right):
         # Arrow would give float32 for int64 and float32, and int64 for int64 and uint64; both lose values.
         wide = np.promote_types(left.to_pandas_dtype(), right.to_pandas_dtype())
         both_integers = pa.types.is_integer(left) and pa.types.is_integer(right)
@@ -73,10 +74,6 @@ def _wider(left: pa.DataType, right: pa.DataType) -> pa.DataType | None:
         return pa.unify_schemas(pair, promote_options="permissive").field("c").type
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError):
         return None
-
-
-def _is_number(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -68,6 +68,18 @@ class Tally:
             failed_by_class=by_class,
         )
 
+    def less(self, other: Tally) -> Tally:
+        """What is left without `other`; never below nothing, for counts that are only for display."""
+        by_class = {cls: n - other.failed_by_class.get(cls, 0) for cls, n in self.failed_by_class.items()}
+        return Tally(
+            mini_batch_count=max(self.mini_batch_count - other.mini_batch_count, 0),
+            failed_mini_batch_count=max(self.failed_mini_batch_count - other.failed_mini_batch_count, 0),
+            item_count=max(self.item_count - other.item_count, 0),
+            failed_item_count=max(self.failed_item_count - other.failed_item_count, 0),
+            row_count=max(self.row_count - other.row_count, 0),
+            failed_by_class={cls: n for cls, n in by_class.items() if n > 0},
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:

@@ -308,7 +308,7 @@ class Tenure:
     def note_reported(self, piece: Piece, tally: Tally) -> None:
         """A piece is on its way to the driver: its counts are no longer live, its failures no longer kept here."""
         piece.state = PieceState.REPORTED
-        self.live = without(self.live, tally)
+        self.live = self.live.less(tally)
         for number in [number for number in self.failures if piece.first <= number < piece.end]:
             del self.failures[number]
         left = [failure for failures in self.failures.values() for failure in failures]
@@ -332,16 +332,3 @@ class Tenure:
             self.segment_left[segment] = left
             if left == 0:
                 Path(segment_path(self.spool, segment)).unlink(missing_ok=True)
-
-
-def without(live: Tally, reported: Tally) -> Tally:
-    """Live counts less those that were reported; never below nothing, since they are for display."""
-    by_class = {cls: n - reported.failed_by_class.get(cls, 0) for cls, n in live.failed_by_class.items()}
-    return Tally(
-        mini_batch_count=max(live.mini_batch_count - reported.mini_batch_count, 0),
-        failed_mini_batch_count=max(live.failed_mini_batch_count - reported.failed_mini_batch_count, 0),
-        item_count=max(live.item_count - reported.item_count, 0),
-        failed_item_count=max(live.failed_item_count - reported.failed_item_count, 0),
-        row_count=max(live.row_count - reported.row_count, 0),
-        failed_by_class={cls: n for cls, n in by_class.items() if n > 0},
-    )

@@ -8,11 +8,9 @@ from runner.dispatch._loop import RECORD
 from runner.entity.lease import Failure, ItemRange, Report, Tally
 from runner.entity.plan import Plan
 from runner.entity.status import FailureClass
+from runner.instance.places import FAILED
 from runner.schedule.stretches import OpenLease
 from runner.schedule.suspects import STRIKES
-
-_FAILED = 1
-"""In a record's flags: the mini-batch was set aside."""
 
 
 def charge_report(plan: Plan, held: OpenLease, instance: int, what: str, worker: str, time_s: float) -> Report:
@@ -45,7 +43,7 @@ def charge_report(plan: Plan, held: OpenLease, instance: int, what: str, worker:
     record = np.zeros(1, RECORD)
     record["mini_batch"], record["item_count"] = number, item_count
     record["start_ns"], record["attempt"] = int(time_s * 1e9), losses - 1
-    record["slot"], record["flags"] = -1, _FAILED
+    record["slot"], record["flags"] = -1, FAILED
     return Report(
         instance=instance,
         first=held.first,

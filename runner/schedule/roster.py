@@ -95,7 +95,8 @@ class Roster:
         """What was just committed is live no more; the next heartbeat tells it anew."""
         member = self.members.get(instance)
         if member is not None and member.live.mini_batch_count:
-            self._replace_live(member, _less(member.live, committed))
+            is_all = committed.mini_batch_count >= member.live.mini_batch_count
+            self._replace_live(member, _NOBODY if is_all else member.live.less(committed))
 
     def _replace_live(self, member: Member, live: Tally) -> None:
         self._live.replace(member.live, live)
@@ -129,17 +130,3 @@ class Roster:
     def live_failures(self) -> tuple[int, int]:
         """Failed mini-batches and failed items among them."""
         return self._live.failed_mini_batches, self._live.failed_items
-
-
-def _less(live: Tally, committed: Tally) -> Tally:
-    if committed.mini_batch_count >= live.mini_batch_count:
-        return _NOBODY
-    by_class = {cls: max(n - committed.failed_by_class.get(cls, 0), 0) for cls, n in live.failed_by_class.items()}
-    return Tally(
-        mini_batch_count=max(live.mini_batch_count - committed.mini_batch_count, 0),
-        failed_mini_batch_count=max(live.failed_mini_batch_count - committed.failed_mini_batch_count, 0),
-        item_count=max(live.item_count - committed.item_count, 0),
-        failed_item_count=max(live.failed_item_count - committed.failed_item_count, 0),
-        row_count=max(live.row_count - committed.row_count, 0),
-        failed_by_class=by_class,
-    )
