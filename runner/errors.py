@@ -13,13 +13,18 @@
     │   ├── EntryInvalid            the entry script cannot be imported or has no run
     │   ├── ClusterTooSmall         more is asked than the cluster has
     │   ├── JournalDamaged, OutputMissing, OutputChanged, LogMissing, CursorExpired
+    │   ├── PipelineChildJobError   what cannot be asked of a step, only of its pipeline
+    │   ├── AssetNotFound, AssetExists, PublishedNotFound, ExperimentNotFound, JobInUse
     ├── WorldError              the cluster, the disk or the network did not do its part
     │   ├── ClusterUnavailable, ServerUnavailable, DriverGone
     │   ├── Unauthenticated, StoreBusy, StorageFailed, TooManyWatchers
     ├── RunError                the job ran and failed, by the rules of its own file
     │   ├── ThresholdExceeded, NothingSucceeded, InitFailed, ShutdownFailed
     │   ├── NoProgress, NoFirstTask, OutputInvalid
-    │   └── JobException            a job that was followed to its end has failed
+    │   ├── CommandFailed, CommandTimedOut, CommandLost, OutputNotMade, StepsFailed
+    │   ├── JobException            a job that was followed to its end has failed
+    │   ├── ActivityFailedException     the same, from a wait of the v1 handles
+    │   └── ExperimentExecutionException    a wait of the v1 handles was interrupted; the run goes on
     ├── Defect                  our own mistake
     └── Told                    any of these, as another process told it: by reason and text
 
@@ -261,6 +266,54 @@ class CursorExpired(InputError):
     says = "the cursor {cursor} is older than what is kept; watch again without a cursor"
 
 
+class PipelineChildJobError(InputError):
+    """What was asked cannot be done to a step of a pipeline."""
+
+    reason = "PIPELINE_CHILD_JOB"
+    facts = ("name", "verb", "parent")
+    says = "{name!r} is a step of the pipeline {parent!r} and cannot be {verb}; ask the pipeline"
+    name: str
+
+
+class AssetNotFound(InputError):
+    reason = "ASSET_NOT_FOUND"
+    facts = ("kind", "name")
+    says = "there is no registered {kind} {name!r}; `runner {kind} list` shows what there is"
+    kind: str
+    name: str
+
+
+class AssetExists(InputError):
+    reason = "ASSET_EXISTS"
+    facts = ("kind", "name")
+    says = "the {kind} {name!r} is registered already and never changes; choose another version, or leave it out"
+    kind: str
+    name: str
+
+
+class PublishedNotFound(InputError):
+    reason = "PUBLISHED_NOT_FOUND"
+    facts = ("id",)
+    says = "there is no published pipeline with the id {id!r}; `PublishedPipeline.list` shows what there is"
+    id: str
+
+
+class ExperimentNotFound(InputError):
+    reason = "EXPERIMENT_NOT_FOUND"
+    facts = ("name",)
+    says = "there is no experiment {name!r}; submitting a job to it makes it"
+    name: str
+
+
+class JobInUse(InputError):
+    """A job that cannot be deleted because something else shows or holds its outputs."""
+
+    reason = "JOB_IN_USE"
+    facts = ("name", "user")
+    says = "job {name!r} cannot be deleted: {user} refers to its outputs; delete that first"
+    name: str
+
+
 class ClusterUnavailable(WorldError):
     reason = "CLUSTER_UNAVAILABLE"
     facts = ("address", "what", "remedy")
@@ -373,6 +426,66 @@ class OutputInvalid(RunError):
     says = "{what}"
 
 
+class CommandFailed(RunError):
+    """A command that did not end with 0, could not be found, or was killed."""
+
+    reason = "COMMAND_FAILED"
+    facts = ("what",)
+    says = "the command {what}; its output is in user_logs/std_log.txt and user_logs/std_err.txt"
+
+
+class CommandTimedOut(RunError):
+    reason = "COMMAND_TIMED_OUT"
+    facts = ("seconds",)
+    says = "the command ran longer than limits.timeout = {seconds:g} s and was stopped"
+    seconds: float
+
+
+class CommandLost(RunError):
+    """A driver or a rank of a command was lost too often."""
+
+    reason = "COMMAND_LOST"
+    facts = ("what",)
+    says = "{what} (infrastructure)"
+
+
+class OutputNotMade(RunError):
+    reason = "OUTPUT_NOT_MADE"
+    facts = ("output", "path")
+    says = "the command ended with 0, but has not written the output {output!r}: there is no file at {path}"
+    output: str
+
+
+class StepsFailed(RunError):
+    """A pipeline of which steps failed; `first` is the message of the first."""
+
+    reason = "STEPS_FAILED"
+    facts = ("steps", "first")
+    says = "steps failed: {steps}; {first}"
+    steps: str
+
+
+class ActivityFailedException(RunError):
+    """A run that a v1 handle waited for has failed; `error` is what the run says of it, as JSON."""
+
+    reason = "ACTIVITY_FAILED"
+    facts = ("error",)
+    says = "Activity Failed:\n{error}"
+    error: str
+
+
+class ExperimentExecutionException(RunError):
+    """A wait of a v1 handle was interrupted; the run goes on."""
+
+    reason = "WAIT_INTERRUPTED"
+    facts = ("name",)
+    says = (
+        "The wait for the run {name} was interrupted.\nBut the run goes on.\n"
+        "`runner cancel {name}` ends it, `runner watch {name}` follows it"
+    )
+    name: str
+
+
 class JobException(RunError):
     """A job that was followed to its end has failed; `error` is what the job says of it, as JSON."""
 
@@ -411,6 +524,12 @@ MEANINGS: dict[str, Meaning] = {
     "OUTPUT_CHANGED": Meaning("FAILED_PRECONDITION", 2),
     "LOG_MISSING": Meaning("NOT_FOUND", 2),
     "CURSOR_EXPIRED": Meaning("OUT_OF_RANGE", 2),
+    "PIPELINE_CHILD_JOB": Meaning("FAILED_PRECONDITION", 2),
+    "ASSET_NOT_FOUND": Meaning("NOT_FOUND", 2),
+    "ASSET_EXISTS": Meaning("ALREADY_EXISTS", 2),
+    "PUBLISHED_NOT_FOUND": Meaning("NOT_FOUND", 2),
+    "EXPERIMENT_NOT_FOUND": Meaning("NOT_FOUND", 2),
+    "JOB_IN_USE": Meaning("FAILED_PRECONDITION", 2),
     "CLUSTER_UNAVAILABLE": Meaning("UNAVAILABLE", 3),
     "SERVER_UNAVAILABLE": Meaning("UNAVAILABLE", 3),
     "UNAUTHENTICATED": Meaning("UNAUTHENTICATED", 3),
@@ -425,7 +544,14 @@ MEANINGS: dict[str, Meaning] = {
     "NO_PROGRESS": Meaning("ABORTED", 1),
     "NO_FIRST_TASK": Meaning("ABORTED", 1),
     "OUTPUT_INVALID": Meaning("ABORTED", 1),
+    "COMMAND_FAILED": Meaning("ABORTED", 1),
+    "COMMAND_TIMED_OUT": Meaning("ABORTED", 1),
+    "COMMAND_LOST": Meaning("ABORTED", 1),
+    "OUTPUT_NOT_MADE": Meaning("ABORTED", 1),
+    "STEPS_FAILED": Meaning("ABORTED", 1),
     "JOB_FAILED": Meaning("ABORTED", 1),
+    "ACTIVITY_FAILED": Meaning("ABORTED", 1),
+    "WAIT_INTERRUPTED": Meaning("ABORTED", 1),
     "INTERNAL": Meaning("INTERNAL", 1),
 }
 """Reason to meaning; a contract test demands that every class has exactly one row."""

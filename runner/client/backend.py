@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Protocol
 
+from runner.entity.asset import Asset, AssetKind, ExperimentState, PublishedState, PublishedStatus
 from runner.entity.job import Event, JobState, OutputState
 from runner.entity.page import Chunk, FailuresPage, JobPage, LogFile, Sighting
+from runner.entity.pipeline import PipelineSpec
 from runner.entity.status import FailureClass, JobStatus
 
 
@@ -27,8 +29,35 @@ class Backend(Protocol):
     def get(self, name: str) -> JobState:
         """The job as it is now."""
 
-    def list(self, *, page_size: int = 0, page_token: str = "", statuses: Iterable[JobStatus] = ()) -> JobPage:
-        """One page of jobs, newest first."""
+    def list(
+        self,
+        *,
+        page_size: int = 0,
+        page_token: str = "",
+        statuses: Iterable[JobStatus] = (),
+        parent: str = "",
+        archived: bool | None = False,
+        experiment: str = "",
+    ) -> JobPage:
+        """One page of jobs, newest first: those that are no steps, or the steps of `parent`. `archived` None: all."""
+
+    def steps(self, name: str) -> tuple[JobState, ...]:
+        """The jobs of the steps of a pipeline, in the order of its file; none for other jobs."""
+
+    def graph(self, name: str) -> PipelineSpec:
+        """What the steps of a pipeline are and how they hang together."""
+
+    def update(
+        self,
+        name: str,
+        *,
+        display_name: str | None = None,
+        description: str | None = None,
+        tags: Mapping[str, str | None] | None = None,
+        properties: Mapping[str, str | None] | None = None,
+        is_archived: bool | None = None,
+    ) -> JobState:
+        """Change what may change of a job that exists; tags and properties are merged, None for one removes it."""
 
     def cancel(self, name: str) -> JobState:
         """Ask for the end of a job; returns at once."""
@@ -73,6 +102,56 @@ class Backend(Protocol):
 
     def read_output(self, name: str, output: str) -> Iterator[Chunk]:
         """The files of an output, in the order of their paths."""
+
+    def assets(self, kind: AssetKind, name: str = "") -> tuple[Asset, ...]:
+        """Registered assets, newest first; of one name, its versions."""
+
+    def asset(self, kind: AssetKind, name: str, version: str = "latest") -> Asset:
+        """One registered asset."""
+
+    def create_asset(self, asset: Asset) -> Asset:
+        """Register an asset; without a version it gets the next one."""
+
+    def publish(
+        self,
+        name: str,
+        *,
+        published_name: str,
+        description: str = "",
+        version: str = "",
+        continue_on_step_failure: bool | None = None,
+    ) -> PublishedState:
+        """Keep the pipeline of a job, so that it can be submitted again by id."""
+
+    def published(self, key: str) -> PublishedState:
+        """A published pipeline by its id."""
+
+    def list_published(self, *, active_only: bool = True) -> tuple[PublishedState, ...]:
+        """Published pipelines, newest first."""
+
+    def set_published_status(self, key: str, status: PublishedStatus) -> PublishedState:
+        """Enable or disable a published pipeline."""
+
+    def submit_published(
+        self,
+        key: str,
+        *,
+        experiment_name: str = "",
+        parameters: Mapping[str, object] | None = None,
+        continue_on_step_failure: bool | None = None,
+    ) -> JobState:
+        """Submit a published pipeline, with other values for its literal inputs."""
+
+    def experiment(self, name: str) -> ExperimentState:
+        """The experiment of that name, made if it is missing, active again if it was archived."""
+
+    def experiments(self, *, archived: bool | None = False) -> tuple[ExperimentState, ...]:
+        """Experiments, newest first."""
+
+    def update_experiment(
+        self, name: str, *, tags: Mapping[str, str | None] | None = None, is_archived: bool | None = None
+    ) -> ExperimentState:
+        """Merge tags, archive or bring back."""
 
     def close(self) -> None:
         """Let go of what the back end holds open."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import signal
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from runner.cluster.base import Emit, Say
 from runner.entity.parallel import ParallelSpec
-from runner.schedule.driver import Driver
 from runner.store.home import Home
+from runner.store.store import Store
 
 if TYPE_CHECKING:
     from runner.cluster.base import Cluster
@@ -32,9 +32,43 @@ def drive(name: str) -> int:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s|%(levelname)s|%(process)d|%(name)s|%(message)s", stream=sys.stderr
     )
-    home = Home()
-    driver = Driver(home, name, lambda spec, emit, say: connect_cluster(home, spec, emit, say))
+    return drive_here(Home(), name)
+
+
+def drive_here(home: Home, name: str) -> int:
+    """Run a job of any kind to its end in this process; a forked driver begins here."""
+    driver = driver_of(home, name)
     signal.signal(signal.SIGTERM, lambda number, frame: driver.cancel())
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     return driver.run()
+
+
+class AnyDriver(Protocol):
+    """A process that runs one job."""
+
+    def run(self) -> int:
+        """Run the job to a terminal status and return its exit code; 0 without a word when another driver runs it."""
+
+    def cancel(self) -> None:
+        """Ask for a cancel, as a signal handler does."""
+
+
+def driver_of(home: Home, name: str) -> AnyDriver:
+    """The driver for the job's kind, of which alone the modules are loaded."""
+    store = Store(home)
+    try:
+        kind = store.get(name).type
+    finally:
+        store.close()
+    if kind == "command":
+        from runner.schedule.command import CommandDriver
+
+        return CommandDriver(home, name)
+    if kind == "pipeline":
+        from runner.pipeline.driver import PipelineDriver
+
+        return PipelineDriver(home, name, lambda step: drive_here(home, step))
+    from runner.schedule.driver import Driver
+
+    return Driver(home, name, lambda spec, emit, say: connect_cluster(home, spec, emit, say))

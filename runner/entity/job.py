@@ -94,4 +94,13 @@ class JobState:
     studio_url: str = ""
     """Where the job can be looked at: its page, else the `file://` URL of its folder."""
     revision: int = 0
-    """Grows with every change; the cursor of a watch."""
+    """Grows with every change, for a pipeline also with every change of a step; the cursor of a watch."""
+    parent: str = ""
+    """The pipeline that the job is a step of."""
+    step: str = ""
+    """Its key in that pipeline, as `StepSpec.key`."""
+    is_archived: bool = False
+    reused_from: str = ""
+    """The job whose outputs and logs stand in for those of this one, which did not run."""
+    reuse_reason: str = ""
+    """Of a step: why an earlier result was used, or was not; empty until that is decided."""

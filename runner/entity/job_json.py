@@ -40,3 +40,16 @@ def to_json(job: JobState, events: Iterable[Event] = ()) -> dict[str, object]:
             "failed_mini_batch_count": progress.failed_mini_batch_count,
         }
     return said
+
+
+def step_json(step: JobState) -> dict[str, object]:
+    """A step of a pipeline, from the state of its job."""
+    return {
+        "name": step.step,
+        "job": step.name,
+        "status": str(step.status),
+        "reused": bool(step.reused_from),
+        "reuse_reason": step.reuse_reason or "not decided yet",
+        "start_time": iso_time(step.start_time),
+        "end_time": iso_time(step.end_time),
+    }

@@ -35,7 +35,9 @@ _LIVE = (S.STARTING, S.PROVISIONING, S.PREPARING, S.QUEUED, S.RUNNING, S.FINALIZ
 
 TRANSITIONS: dict[JobStatus, frozenset[JobStatus]] = {
     S.NOT_STARTED: frozenset({S.STARTING, S.CANCEL_REQUESTED, S.CANCELED}),
-    S.STARTING: frozenset({S.PROVISIONING, S.PREPARING, S.QUEUED, S.CANCEL_REQUESTED, S.FAILED, S.NOT_RESPONDING}),
+    S.STARTING: frozenset(
+        {S.PROVISIONING, S.PREPARING, S.QUEUED, S.COMPLETED, S.CANCEL_REQUESTED, S.FAILED, S.NOT_RESPONDING}
+    ),
     S.PROVISIONING: frozenset({S.PREPARING, S.QUEUED, S.CANCEL_REQUESTED, S.FAILED, S.NOT_RESPONDING}),
     S.PREPARING: frozenset({S.QUEUED, S.RUNNING, S.CANCEL_REQUESTED, S.FAILED, S.NOT_RESPONDING}),
     S.QUEUED: frozenset({S.PREPARING, S.RUNNING, S.CANCEL_REQUESTED, S.FAILED, S.NOT_RESPONDING}),
@@ -48,7 +50,7 @@ TRANSITIONS: dict[JobStatus, frozenset[JobStatus]] = {
     S.CANCELED: frozenset({S.STARTING}),
 }
 """From each status to those it may move to. A terminal one to Starting is a new run of the same job: a resume, or for
-Completed a redrive of what it set aside."""
+Completed a redrive of what it set aside. From Starting to Completed goes a step whose earlier result is reused."""
 
 
 def check_move(name: str, old: JobStatus, new: JobStatus) -> None:

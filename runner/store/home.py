@@ -103,6 +103,16 @@ class JobFolder:
     def scratch(self) -> Path:
         return self.root / "scratch"
 
+    @property
+    def attempts(self) -> Path:
+        """Of a command: one folder for each attempt, with its `work/`, `outputs/` and what became of it."""
+        return self.root / "attempts"
+
+    @property
+    def artifacts(self) -> Path:
+        """Of a command: `outputs/` and `logs/` of its working folder, kept when it has ended; the output `default`."""
+        return self.root / "artifacts"
+
 
 class Home:
     """RUNNER_HOME, by default `~/.runner`. Making the object touches nothing; `make` creates the folder."""
@@ -137,6 +147,11 @@ class Home:
     @property
     def datastores(self) -> Path:
         return self.root / "datastores"
+
+    @property
+    def code(self) -> Path:
+        """Code trees of pipelines, each once, read-only, named by its content."""
+        return self.root / "code"
 
     @property
     def cache(self) -> Path:

@@ -12,7 +12,8 @@ from runner.entity.status import JobStatus
 COLUMNS = (
     "name, type, status, run_number, display_name, description, experiment_name, tags, properties, document, "
     "create_time, start_time, end_time, heartbeat_time, host, driver_pid, created_by, message, progress, outputs, "
-    "error, revision, id, silent_status"
+    "error, revision, id, silent_status, parent_id, step, is_archived, reused_from, reuse_reason, "
+    "(SELECT above.name FROM job AS above WHERE above.id = job.parent_id) AS parent"
 )
 _TEXTS = msgspec.json.Decoder(dict[str, str])
 _DOCUMENT = msgspec.json.Decoder(dict[str, object])
@@ -24,6 +25,11 @@ _ERROR = msgspec.json.Decoder(JobError)
 def to_json(value: object) -> str:
     """A value as the text of a JSON column."""
     return msgspec.json.encode(value).decode()
+
+
+def from_json(text: str) -> dict[str, str]:
+    """The texts of a JSON column of texts by name."""
+    return _TEXTS.decode(text)
 
 
 def to_row(job: JobState) -> dict[str, object]:
@@ -45,13 +51,18 @@ def to_row(job: JobState) -> dict[str, object]:
         "message": job.message,
         "progress": to_json(job.progress),
         "outputs": to_json(job.outputs),
+        "step": job.step,
+        "is_archived": int(job.is_archived),
+        "reused_from": job.reused_from,
+        "reuse_reason": job.reuse_reason,
     }
 
 
 def from_row(row: sqlite3.Row, folders: str) -> JobState:
     """The job of a row that was selected with COLUMNS; `folders` is the URL that the name is put behind."""
     name, kind, status, run, display, description, experiment, tags, properties, document, *rest = row
-    created, started, ended, beat, host, pid, owner, message, progress, outputs, error, revision, _, _ = rest
+    created, started, ended, beat, host, pid, owner, message, progress, outputs, error, revision, *more = rest
+    _, _, _, step, is_archived, reused_from, reuse_reason, parent = more
     return JobState(
         name=name,
         type=kind,
@@ -76,4 +87,9 @@ def from_row(row: sqlite3.Row, folders: str) -> JobState:
         error=None if error is None else _ERROR.decode(error),
         studio_url=f"{folders}/{name}",
         revision=revision,
+        parent=parent or "",
+        step=step,
+        is_archived=bool(is_archived),
+        reused_from=reused_from,
+        reuse_reason=reuse_reason,
     )

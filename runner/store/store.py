@@ -10,15 +10,20 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from runner.entity.asset import Asset, OutputRecord, ReuseKey
 from runner.entity.job import Event, JobError, JobState, OutputState, Progress
 from runner.entity.status import TERMINAL, TRANSITIONS, JobStatus, check_move
 from runner.errors import IllegalTransition, JobExists, JobNotFound, JobStatusConflict
+from runner.store.assets import Assets
 from runner.store.database import Database
+from runner.store.experiments import Experiments
 from runner.store.home import Home
-from runner.store.rows import COLUMNS, from_row, to_json, to_row
+from runner.store.published import Published
+from runner.store.reuse import Reuse
+from runner.store.rows import COLUMNS, from_json, from_row, to_json, to_row
 
 SILENCE_S = 30.0
 BUSY_S = 10.0
@@ -53,6 +58,10 @@ class Store:
         self._clock = clock
         self._folders = home.jobs.as_uri()
         self._database = Database(home.database, busy_s)
+        self.reuse = Reuse(self._database)
+        self.assets = Assets(self._database, clock)
+        self.published = Published(self._database)
+        self.experiments = Experiments(self._database, clock)
 
     def now(self) -> float:
         """The time by the clock that heartbeats are told by."""
@@ -62,27 +71,42 @@ class Store:
         """Close the connection."""
         self._database.close()
 
-    def create(self, job: JobState, *, request_id: str = "", install: Callable[[], None] | None = None) -> JobState:
+    def create(
+        self,
+        job: JobState,
+        *,
+        request_id: str = "",
+        install: Callable[[], None] | None = None,
+        steps: Iterable[JobState] = (),
+    ) -> JobState:
         """Insert a new job with the event of its first status; JobExists when the name is taken.
 
         Asked again with the same `request_id`, it returns the job of the first call and changes nothing. `install` is
-        called inside the transaction, once the name is certain: if it raises, there is no job.
+        called inside the transaction, once the names are certain: if it raises, there is no job. `steps` become the
+        jobs below it, in their order.
         """
         with self._database.writing():
             if (known := self.find_request(request_id)) is not None:
                 return known
-            row = to_row(job) | {"request_id": request_id or None, "revision": self._tick()}
-            names, marks = ", ".join(row), ", ".join("?" * len(row))
-            try:
-                key = self._database.run(f"INSERT INTO job ({names}) VALUES ({marks})", [*row.values()])
-            except sqlite3.IntegrityError as error:
-                if error.sqlite_errorcode != sqlite3.SQLITE_CONSTRAINT_UNIQUE:
-                    raise
-                raise JobExists(job.name) from None
-            self._note(key, job.run_number, job.status, job.message)
+            revision = self._tick()
+            key = self._insert(job, {"request_id": request_id or None, "revision": revision})
+            for step in steps:
+                self._insert(step, {"parent_id": key, "revision": revision})
             if install is not None:
                 install()
             return self._job(self._find(job.name))
+
+    def _insert(self, job: JobState, more: dict[str, object]) -> int:
+        row = to_row(job) | more
+        names, marks = ", ".join(row), ", ".join("?" * len(row))
+        try:
+            key = self._database.run(f"INSERT INTO job ({names}) VALUES ({marks})", [*row.values()])
+        except sqlite3.IntegrityError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_CONSTRAINT_UNIQUE:
+                raise
+            raise JobExists(job.name) from None
+        self._note(key, job.run_number, job.status, job.message)
+        return key
 
     def check_free(self, name: str) -> None:
         """JobExists when the name is taken; `create` has the last word."""
@@ -106,16 +130,47 @@ class Store:
         row = self._find(name)
         return None if self._is_silent(row) else self._job(row)
 
-    def list(self, *, limit: int = 50, after: int | None = None, statuses: Iterable[JobStatus] = ()) -> Listed:
-        """At most `limit` jobs, newest first, beginning after the key `after`; with `statuses` only those in one."""
+    def list(
+        self,
+        *,
+        limit: int = 50,
+        after: int | None = None,
+        statuses: Iterable[JobStatus] = (),
+        parent: str = "",
+        archived: bool | None = False,
+        experiment: str = "",
+    ) -> Listed:
+        """At most `limit` jobs, newest first, beginning after the key `after`; with `statuses` only those in one.
+
+        Jobs that are steps are listed only below their `parent`. `archived` None: whether archived or not.
+        """
         self._record_all_silence()
         wanted = [str(status) for status in statuses]
-        where = ["id < ?"] + ([f"status IN ({', '.join('?' * len(wanted))})"] if wanted else [])
-        values: list[object] = [2**62 if after is None else after, *wanted, limit + 1]
+        where = ["id < ?"]
+        values: list[object] = [2**62 if after is None else after]
+        if wanted:
+            where.append(f"status IN ({', '.join('?' * len(wanted))})")
+            values += wanted
+        where.append("parent_id = ?" if parent else "parent_id IS NULL")
+        if parent:
+            values.append(self._find(parent)["id"])
+        if archived is not None:
+            where.append(f"is_archived = {int(archived)}")
+        if experiment:
+            where.append("experiment_name = ?")
+            values.append(experiment)
+        values.append(limit + 1)
         sql = f"SELECT {COLUMNS} FROM job WHERE {' AND '.join(where)} ORDER BY id DESC LIMIT ?"
         rows = self._database.rows(sql, values)
         next_key = int(rows[limit - 1]["id"]) if len(rows) > limit else None
         return Listed(tuple(map(self._job, rows[:limit])), next_key)
+
+    def steps(self, name: str) -> tuple[JobState, ...]:
+        """The jobs of the steps of a pipeline, in the order of its file; none for other jobs."""
+        self._record_all_silence()
+        key = self._find(name)["id"]
+        rows = self._database.rows(f"SELECT {COLUMNS} FROM job WHERE parent_id = ? ORDER BY id", (key,))
+        return tuple(map(self._job, rows))
 
     def events(self, name: str) -> tuple[Event, ...]:
         """Every change of status, oldest first, of all runs of the job."""
@@ -134,10 +189,13 @@ class Store:
         outputs: Sequence[OutputState] | None = None,
         host: str | None = None,
         driver_pid: int | None = None,
+        records: Sequence[OutputRecord] = (),
+        assets: Sequence[Asset] = (),
     ) -> JobState:
         """Move a job to another status and write the event, or raise IllegalTransition and change nothing.
 
         Starting from a status that had ended (or does not respond) begins a new run. A move is a sign of life too.
+        With Completed go, in the same transaction, the records of its outputs and the assets that it registers.
         """
         with self._database.writing():
             row = self._find(name)
@@ -160,6 +218,65 @@ class Store:
                 if v is not None
             }
             self._set_status(row, status, message, changes, now)
+            self.reuse.record(row["id"], records)
+            for asset in assets:
+                self.assets.add(asset)
+            return self._job(self._find(name))
+
+    def complete_reused(
+        self, name: str, source: str, reason: str, outputs: Sequence[OutputState], records: Sequence[OutputRecord]
+    ) -> JobState:
+        """A step that need not run goes from NotStarted (or a new run's Starting) to Completed: `source` stands in."""
+        with self._database.writing():
+            row = self._find(name)
+            now = self._clock()
+            if JobStatus(row["status"]) is not _S.STARTING:
+                check_move(name, JobStatus(row["status"]), _S.STARTING)
+                self._set_status(row, _S.STARTING, "", {}, now)
+                row = self._find(name)
+            check_move(name, _S.STARTING, _S.COMPLETED)
+            changes: dict[str, object] = {"message": reason, "reused_from": source, "reuse_reason": reason}
+            changes |= {"start_time": now, "end_time": now, "outputs": to_json(tuple(outputs))}
+            self._set_status(row, _S.COMPLETED, reason, changes, now)
+            self.reuse.record(row["id"], records)
+            return self._job(self._find(name))
+
+    def set_outputs(self, name: str, outputs: Sequence[OutputState]) -> None:
+        """Say anew where the outputs of a job are: a pipeline's, when one comes from a reused step."""
+        with self._database.writing():
+            row = self._find(name)
+            self._touch(row, {"outputs": to_json(tuple(outputs))})
+
+    def set_reuse(self, name: str, key: ReuseKey, *, is_source: bool, reason: str) -> None:
+        """What decides whether a step's results may be used again, and why it runs although there were earlier ones."""
+        with self._database.writing():
+            row = self._find(name)
+            self.reuse.put(row["id"], key, is_source=is_source)
+            self._touch(row, {"reuse_reason": reason})
+
+    def update(
+        self,
+        name: str,
+        *,
+        display_name: str | None = None,
+        description: str | None = None,
+        tags: Mapping[str, str | None] | None = None,
+        properties: Mapping[str, str | None] | None = None,
+        is_archived: bool | None = None,
+    ) -> JobState:
+        """Change what may change of a job that exists. Tags and properties are merged; None for one removes it."""
+        with self._database.writing():
+            row = self._find(name)
+            said = {"display_name": display_name, "description": description}
+            changes: dict[str, object] = {key: value for key, value in said.items() if value is not None}
+            for column, given in (("tags", tags), ("properties", properties)):
+                if given:
+                    merged = {**from_json(row[column]), **given}
+                    changes[column] = to_json({key: value for key, value in merged.items() if value is not None})
+            if is_archived is not None:
+                changes["is_archived"] = int(is_archived)
+            if changes:
+                self._touch(row, changes)
             return self._job(self._find(name))
 
     def begin_run(self, name: str, message: str = "", *, orphan: Orphan | None = None) -> JobState:
@@ -183,10 +300,10 @@ class Store:
             return self._job(self._find(name))
 
     def unended(self) -> tuple[JobState, ...]:
-        """Every job that has not ended, oldest first."""
+        """Every job that has not ended, oldest first; steps are looked after by their pipelines, and not here."""
         self._record_all_silence()
-        ended = "('Completed', 'Failed', 'Canceled')"  # as the index job_unended says it
-        rows = self._database.rows(f"SELECT {COLUMNS} FROM job WHERE status NOT IN {ended} ORDER BY id")
+        ended = "parent_id IS NULL AND status NOT IN ('Completed', 'Failed', 'Canceled')"  # as the index job_unended
+        rows = self._database.rows(f"SELECT {COLUMNS} FROM job WHERE {ended} ORDER BY id")
         return tuple(map(self._job, rows))
 
     def orphan(self, name: str) -> Orphan:
@@ -202,7 +319,7 @@ class Store:
             if JobStatus(row["status"]) in BEATING:
                 self._set_status(row, _S.NOT_RESPONDING, message, {"message": message})
             elif JobStatus(row["status"]) is _S.NOT_RESPONDING:
-                self._update(row["id"], {"message": message, "revision": self._tick()})
+                self._touch(row, {"message": message})
                 self._note(row["id"], row["run_number"], _S.NOT_RESPONDING, message)
             self._count(row["id"], orphan)
 
@@ -230,12 +347,13 @@ class Store:
             said = {"progress": counters, "message": message, "host": host, "driver_pid": driver_pid}
             changes: dict[str, object] = {k: v for k, v in said.items() if v is not None and v != row[k]}
             if changes:
-                changes["revision"] = self._tick()
-            self._update(row["id"], changes | {"heartbeat_time": self._clock()})
+                self._touch(row, changes)
+            self._update(row["id"], {"heartbeat_time": self._clock()})
             return status
 
     def request_cancel(self, name: str) -> JobState:
-        """Ask for the end of a job; no error when that was asked already or the job is Canceled.
+        """Ask for the end of a job, of a pipeline also of its steps in progress, which are left in peace from
+        Finalizing on; no error when that was asked already or the job is Canceled.
 
         JobStatusConflict from Finalizing on, and for what has ended otherwise.
         """
@@ -249,7 +367,19 @@ class Store:
                 remedy = "its outputs are being published" if meant is _S.FINALIZING else "it has ended"
                 raise JobStatusConflict(name, str(meant), "cancelled", remedy)
             self._set_status(row, _S.CANCEL_REQUESTED, "", {"message": ""})
+            self._cancel_steps(row["id"])
             return self._job(self._find(name))
+
+    def cancel_steps(self, name: str) -> None:
+        """Ask for the end of all steps in progress of a pipeline, which itself goes on."""
+        with self._database.writing():
+            self._cancel_steps(self._find(name)["id"])
+
+    def _cancel_steps(self, key: int) -> None:
+        for row in self._database.rows(f"SELECT {COLUMNS} FROM job WHERE parent_id = ?", (key,)):
+            status = JobStatus(row["silent_status"] or row["status"])
+            if status in _CANCELABLE - {_S.NOT_STARTED, _S.CANCEL_REQUESTED}:
+                self._set_status(row, _S.CANCEL_REQUESTED, "its pipeline asks for it", {"message": ""})
 
     def is_cancel_requested(self, name: str) -> bool:
         """Whether a cancel was asked for and not answered yet, also while the driver is silent."""
@@ -352,9 +482,15 @@ class Store:
         now: float | None = None,
     ) -> None:
         silent = row["status"] if status is _S.NOT_RESPONDING else None
-        moved: dict[str, object] = {"status": str(status), "silent_status": silent, "revision": self._tick()}
-        self._update(row["id"], changes | moved)
+        self._touch(row, changes | {"status": str(status), "silent_status": silent})
         self._note(row["id"], changes.get("run_number", row["run_number"]), status, message, now)
+
+    def _touch(self, row: sqlite3.Row, changes: dict[str, object]) -> None:
+        """A change that watchers of the job, and of the pipeline above it, are told."""
+        revision = self._tick()
+        self._update(row["id"], changes | {"revision": revision})
+        if row["parent_id"] is not None:
+            self._update(row["parent_id"], {"revision": revision})
 
     def _update(self, key: int, changes: dict[str, object]) -> None:
         columns = ", ".join(f"{column} = ?" for column in changes)
@@ -379,4 +515,5 @@ class Store:
 def _anew(row: sqlite3.Row) -> dict[str, object]:
     """What a new run forgets of the one before."""
     forgotten: dict[str, object] = dict.fromkeys(("start_time", "end_time", "error"))
+    forgotten |= {"reused_from": "", "reuse_reason": ""}
     return forgotten | {"run_number": row["run_number"] + 1, "driver_pid": 0}

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import runner.store.migrate
 from runner.api.v1 import job_pb2
+from runner.entity.asset import PublishedStatus
 from runner.entity.status import TERMINAL, TRANSITIONS, JobStatus
 from runner.store.store import BEATING
 
@@ -26,7 +27,8 @@ def test_the_table_has_a_row_for_every_status_and_terminal_ones_lead_only_to_a_n
 
 
 def test_sql_checks_hold_the_same_words() -> None:
-    assert lists_of("CHECK \\(status") == [WORDS, WORDS]
+    published = {str(status) for status in PublishedStatus}
+    assert lists_of("CHECK \\(status") == [WORDS, WORDS, published]
     assert lists_of("CHECK \\(silent_status") == [{str(status) for status in BEATING}]
     quiet = set(re.findall(r"'(\w+)'", re.findall(r"status NOT IN \((.*?)\)", SCHEMA, re.S)[0]))
     assert quiet == WORDS - {str(status) for status in BEATING}
