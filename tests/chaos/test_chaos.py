@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from checker import Broken, Verdict, check
 from cli_kit import Bench, Going
-from havoc import Havoc
+from havoc import ROLES, Havoc
 
 from runner.server.jobs import Jobs
 from runner.store.home import Home
@@ -104,6 +104,14 @@ class Siege:
                 return
             time.sleep(0.01)
 
+    def await_target(self, strike: str, within_s: float) -> None:
+        """Until a process of the role that a strike is named after lives: an instance may only just be starting."""
+        role, until = "gcs" if strike == "gcs" else strike.split()[-1].removesuffix("s"), time.monotonic() + within_s
+        while role in ROLES and not self.havoc.roles()[role] and time.monotonic() < until:
+            if self.status == "Completed" or self.jobs.has_driver("probe") is False:
+                return
+            time.sleep(0.05)
+
     def stop_for_a_while(self, role: str, for_s: float) -> None:
         """Stop a process; it goes on later, whatever has become of its work meanwhile."""
         for pid in self.havoc.strike(role, 1, signal.SIGSTOP):
@@ -173,6 +181,7 @@ def besiege(
         if siege.status == "Completed":
             break
         names = siege.chance.choices(list(strikes), k=siege.chance.choice([1, 1, 1, 2, 3]))
+        siege.await_target(names[0], within_s=patience_s)
         for name in names:
             strikes[name]()
         siege.resume()
