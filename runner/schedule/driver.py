@@ -21,15 +21,18 @@ import msgspec
 
 from runner.cluster.base import Placement
 from runner.dataset.saved_plan import check_unchanged, load_plan, save_plan
+from runner.entity.asset import Asset, OutputRecord
 from runner.entity.job import JobError, Progress
 from runner.entity.lease import InstanceConfig, Tally
 from runner.entity.parallel import ParallelSpec
 from runner.entity.plan import Plan
 from runner.entity.status import JobStatus
-from runner.errors import MEANINGS, Defect, IllegalTransition, RunnerError, StorageFailed
+from runner.errors import MEANINGS, AssetExists, Defect, IllegalTransition, RunnerError, StorageFailed
 from runner.schedule.arrival import Arrival, Connect
 from runner.schedule.book import Ledgerbook, read_book
+from runner.schedule.cancel import Canceled
 from runner.schedule.commit import Committer
+from runner.schedule.contents import Contents, asset_names, assets_of, records_of
 from runner.schedule.grounds import Grounds
 from runner.schedule.job_logs import JobLogs
 from runner.schedule.leases import LeaseTable
@@ -37,7 +40,7 @@ from runner.schedule.opening import Redrive, count_ends, open_journal, reopen, w
 from runner.schedule.policy import exceeded_threshold, nothing_succeeded
 from runner.schedule.pulse import Pulse
 from runner.schedule.release import Release, tell_failures
-from runner.schedule.shift import Canceled, Shift
+from runner.schedule.shift import Shift
 from runner.store.home import Home, JobFolder
 from runner.store.lock import JobLock
 from runner.store.store import Store
@@ -58,6 +61,8 @@ class Driver:
         self._folder: JobFolder = home.job(name)
         self._cancelled = threading.Event()
         self._has_journal = False
+        self._records: tuple[OutputRecord, ...] = ()
+        self._assets: tuple[Asset, ...] = ()
 
     def run(self) -> int:
         """Run the job to a terminal status and return its exit code; 0 without a word when another driver runs it."""
@@ -119,7 +124,12 @@ class Driver:
             self._grounds.take_back()
         if status is JobStatus.COMPLETED:
             self._folder.redrive.unlink(missing_ok=True)
-        self._store.move(self._name, status, message=str(error or ""), error=failed, progress=progress)
+        records, assets = (self._records, self._assets) if status is JobStatus.COMPLETED else ((), ())
+        told, store = str(error or ""), self._store
+        try:
+            store.move(self._name, status, told, error=failed, progress=progress, records=records, assets=assets)
+        except AssetExists as taken:  # since the job was submitted
+            return self._end(JobStatus.FAILED, taken)
         if status is JobStatus.COMPLETED:
             # Only now: a crash before the record would need it again.
             self._grounds.remove_staging()
@@ -211,6 +221,20 @@ class Driver:
         if release is not None and self._spec.output is not None:
             self._pulse.say(f"publishing to {self._spec.output.target}")
             release.publish(committer, self._epoch)
+        self._keep()
+
+    def _keep(self) -> None:
+        """Look at what outlives the job, while the pulse still beats: digests of large outputs take a while.
+
+        A job of its own is no source of reuse, and whoever reads its outputs digests what he finds: only steps do it.
+        """
+        job = self._store.get(self._name)
+        if job.parent:
+            self._pulse.say("recording what its outputs are")
+            self._records = records_of(job.outputs, Contents(self._store))
+        known = {asset.name for asset in self._store.assets.of_job(self._name)}  # of a run before a redrive
+        made = assets_of(job.outputs, asset_names(job.document), self._name)
+        self._assets = tuple(asset for asset in made if asset.name not in known)
 
     def _make_plan(self) -> Plan:
         path = self._folder.plan
