@@ -57,6 +57,8 @@ class Pulse:
             self._thread.join()
 
     def _beat(self) -> None:
+        if self._stopped.wait(LISTEN_S):
+            return  # a job as short as that needs no second connection
         store = Store(self._home)
         last = 0.0
         try:

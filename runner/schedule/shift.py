@@ -32,6 +32,7 @@ from runner.schedule.actions import (
     Tell,
     Touch,
 )
+from runner.schedule.cancel import Canceled
 from runner.schedule.commit import Committer
 from runner.schedule.core import Core
 from runner.schedule.leases import LeaseTable
@@ -43,10 +44,6 @@ TICK_S = 0.1
 SHOW_S = 0.1
 BATCH_LIMIT = 1000
 """Events taken before time has its turn."""
-
-
-class Canceled(Exception):
-    """The job was asked to stop."""
 
 
 @dataclass(frozen=True, slots=True)
