@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any
 
@@ -10,6 +11,7 @@ from runner.errors import Problem, SpecInvalid
 
 Path = tuple[str | int, ...]
 """The place of a value in a document: its keys and indexes from the root."""
+_JOINT = re.compile(r"[. \[]")
 
 
 def dotted(at: Path) -> str:
@@ -28,8 +30,9 @@ class Findings:
     def __init__(self, file: str, lines: Mapping[Path, int] | None = None) -> None:
         self.file = file
         self.lines = dict(lines or {})
-        self._problems: list[Problem] = []
-        self._notices: list[str] = []
+        self._problems: dict[Problem, None] = {}
+        self._notices: dict[str, None] = {}
+        self._unclean: set[str] = set()
 
     def problem(self, at: Path, what: str, remedy: str = "") -> Any:
         """Note that the value at `at` is wrong; `what` goes on after its name. Gives None: a shape can end with it."""
@@ -38,16 +41,22 @@ class Findings:
 
     def add(self, problem: Problem) -> None:
         """Note a problem whose place is elsewhere, such as in the entry script; once, however often it is found."""
-        if problem not in self._problems:
-            self._problems.append(problem)
+        self._problems[problem] = None
+        self._unclean.add(problem.path)
+        self._unclean.update(problem.path[: joint.start()] for joint in _JOINT.finditer(problem.path))
+
+    def take(self, other: Findings) -> None:
+        """Note all that was found elsewhere, such as in the file of a component."""
+        for problem in other.problems:
+            self.add(problem)
+        self._notices.update(dict.fromkeys(other.notices))
 
     def notice(self, at: Path, what: str) -> None:
         """Note something odd that stops nothing."""
         line = self.line_of(at)
         place = f"{self.file}:{line}" if line else self.file
         told = f"{place}: {dotted(at)} {what}" if at else f"{place}: {what}"
-        if told not in self._notices:
-            self._notices.append(told)
+        self._notices[told] = None
 
     def line_of(self, at: Path) -> int:
         """The line of the key, or of the nearest one around it; 0 where there is none."""
@@ -59,10 +68,7 @@ class Findings:
 
     def is_clean(self, *at: str | int) -> bool:
         """Whether no problem is known at that place or below it, so that a second look makes sense."""
-        name = dotted(at)
-        return not any(
-            p.path == name or p.path.startswith((name + ".", name + "[", name + " ")) for p in self._problems
-        )
+        return not self._unclean or dotted(at) not in self._unclean
 
     @property
     def problems(self) -> tuple[Problem, ...]:
@@ -77,6 +83,47 @@ class Findings:
         """Raise SpecInvalid with all problems, if there are any."""
         if self._problems:
             raise SpecInvalid(self.problems)
+
+
+class Routed(Findings):
+    """Findings of one part of a document, or of one that was put together from several: each place has its own home."""
+
+    def __init__(self, home_of: Callable[[Path], tuple[Findings, Path]]) -> None:
+        whole, _ = home_of(())
+        self.file = whole.file
+        self._home_of = home_of
+
+    @classmethod
+    def below(cls, whole: Findings, at: Path) -> Routed:
+        """The findings of what stands at one place; places count from there."""
+        return cls(lambda inner: (whole, (*at, *inner)))
+
+    def problem(self, at: Path, what: str, remedy: str = "") -> Any:
+        whole, place = self._home_of(at)
+        return whole.problem(place, what, remedy)
+
+    def add(self, problem: Problem) -> None:
+        self._home_of(())[0].add(problem)
+
+    def notice(self, at: Path, what: str) -> None:
+        whole, place = self._home_of(at)
+        whole.notice(place, what)
+
+    def line_of(self, at: Path) -> int:
+        whole, place = self._home_of(at)
+        return whole.line_of(place)
+
+    def is_clean(self, *at: str | int) -> bool:
+        whole, place = self._home_of(at)
+        return whole.is_clean(*place)
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        return self._home_of(())[0].problems
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        return self._home_of(())[0].notices
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
