@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
+from runner.cli.live import Display
 from runner.cli.pace import Pace, clock
-from runner.cli.render import say
+from runner.cli.render import command_line, say
 from runner.entity.job import JobState
 from runner.entity.status import JobStatus
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
-    from rich.live import Live
 
-REDRAW_S = 0.25
+EVERY_S = 5.0
+"""Between two plain lines."""
 
 
 class ProgressView(Protocol):
-    """Where a watch shows what it sees."""
+    """Where a watch shows what it sees: a job, and the steps of a pipeline."""
 
-    def show(self, job: JobState) -> None: ...
+    def show(self, job: JobState, steps: Sequence[JobState]) -> None: ...
+    def end(self, job: JobState, steps: Sequence[JobState]) -> None:
+        """The last state has come: say what only plain lines would miss."""
+
     def pause(self) -> None: ...
 
 
@@ -30,82 +35,114 @@ def is_terminal() -> bool:
     return all(stream is not None and not stream.closed and stream.isatty() for stream in (sys.stdin, sys.stderr))
 
 
-def progress_view() -> ProgressView:
-    """The display for where this process talks to."""
-    if not is_terminal():
-        return PlainProgress()
-    from rich.console import Console
+def progress_view(job: JobState, *, is_new: bool) -> ProgressView:
+    """The display for a job, and for where this process talks to. `is_new`: nothing of it was told before."""
+    is_live = is_terminal()
+    if is_live:
+        from rich.console import Console
 
-    console = Console(stderr=True, highlight=False)
-    return PlainProgress() if console.is_dumb_terminal else LiveProgress()
+        is_live = not Console(stderr=True, highlight=False).is_dumb_terminal
+    if job.type == "pipeline":
+        from runner.cli.step_progress import LiveSteps, PlainSteps
+
+        return LiveSteps() if is_live else PlainSteps(is_new=is_new)
+    if job.type == "command":
+        return LiveCommand() if is_live else PlainCommand()
+    return LiveProgress() if is_live else PlainProgress()
 
 
 class PlainProgress:
     """One line every five seconds, the first as soon as the totals are known; and each thing the driver says."""
 
-    EVERY_S = 5.0
-
     def __init__(self) -> None:
-        self._last, self._message = -self.EVERY_S, ""
+        self._last, self._message = -EVERY_S, ""
 
-    def show(self, job: JobState) -> None:
+    def show(self, job: JobState, steps: Sequence[JobState] = ()) -> None:
         """Show what is new."""
         if job.message and job.message != self._message:
             say(job.message)
             self._message = job.message
         now = time.monotonic()
-        if job.progress.mini_batch_count is not None and now - self._last >= self.EVERY_S:
+        if job.progress.mini_batch_count is not None and now - self._last >= EVERY_S:
             say(job.progress.line)
             self._last = now
 
+    def end(self, job: JobState, steps: Sequence[JobState] = ()) -> None:
+        """The summary says it all."""
+
     def pause(self) -> None:
         """Nothing to take off the screen."""
+
+
+class PlainCommand(PlainProgress):
+    """What the driver says; once the command runs, what it does and where to read on."""
+
+    _is_told = False
+
+    def show(self, job: JobState, steps: Sequence[JobState] = ()) -> None:
+        """Show what is new."""
+        super().show(job)
+        if job.status is JobStatus.RUNNING and not self._is_told:
+            self._is_told = True
+            say(f"running {command_line(job)}")
+            say(f"`runner logs {job.name} --follow` shows what it prints")
+
+
+class LiveCommand:
+    """Two lines: name, status and time; what the command does, or what the driver says."""
+
+    def __init__(self) -> None:
+        self._display = Display()
+        self._began = time.monotonic()
+
+    def show(self, job: JobState, steps: Sequence[JobState] = ()) -> None:
+        """Redraw, a few times a second at most."""
+        if self._display.is_due():
+            self._display.draw(self._picture(job))
+
+    def end(self, job: JobState, steps: Sequence[JobState] = ()) -> None:
+        """The summary says it all."""
+
+    def pause(self) -> None:
+        """Take the display off the screen; the next `show` brings it back."""
+        self._display.pause()
+
+    def _picture(self, job: JobState) -> RenderableType:
+        from rich.console import Group
+        from rich.text import Text
+
+        head = Text.assemble((job.name, "bold"), "  ", (str(job.status), "cyan"), "  ")
+        head.append(clock(time.monotonic() - self._began))
+        running = job.status is JobStatus.RUNNING
+        lines = [command_line(job), f"`runner logs {job.name} --follow` shows what it prints"] if running else []
+        lines = [job.message, *lines] if job.message else lines
+        return Group(head, *(Text(f"  {line}", no_wrap=True, overflow="ellipsis") for line in lines))
 
 
 class LiveProgress:
     """Three lines: name, status, bar and time left; the counts; rate and workers. Gone when the watch ends."""
 
     def __init__(self) -> None:
-        from rich.console import Console
-
-        self._console = Console(stderr=True, highlight=False)
-        self._live: Live | None = None
+        self._display = Display()
         self._pace = Pace()
-        self._began = self._drawn = 0.0
+        self._began = 0.0
 
-    def show(self, job: JobState) -> None:
+    def show(self, job: JobState, steps: Sequence[JobState] = ()) -> None:
         """Redraw, a few times a second at most."""
-        now = time.monotonic()
-        if now - self._drawn < REDRAW_S:
+        if not self._display.is_due():
             return
-        self._drawn = now
+        now = time.monotonic()
         self._began = self._began or now
         if job.status is JobStatus.RUNNING:
             self._pace.note(now, job.progress)
-        try:
-            if self._live is None:
-                self._live = self._new_live()
-                self._live.start()
-            self._live.update(self._picture(job, now), refresh=True)
-        except OSError:
-            pass  # the terminal has gone; SIGHUP tells the watch
+        self._display.draw(self._picture(job, now))
+
+    def end(self, job: JobState, steps: Sequence[JobState] = ()) -> None:
+        """The summary says it all."""
 
     def pause(self) -> None:
         """Take the display off the screen; the next `show` brings it back."""
-        self._drawn = 0.0
-        live, self._live = self._live, None
-        try:
-            if live is not None:
-                live.stop()
-        except OSError:
-            pass
-
-    def _new_live(self) -> Live:
-        """A fresh one for each stretch: one that is started again erases what was said in between."""
-        from rich.live import Live
-
-        # Drawn only by `show`: a thread that draws would stand in the way of the question and of a lost terminal.
-        return Live(console=self._console, auto_refresh=False, transient=True, redirect_stdout=False)
+        self._display.pause()
 
     def _picture(self, job: JobState, now: float) -> RenderableType:
         from rich.console import Group

@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 
 from runner.entity.job import JobState
 
+COMMAND_WIDTH = 120
+
 
 def say(text: str) -> None:
     """Talk, for a person; in vain when nobody listens any more, which ends nothing."""
@@ -36,6 +38,13 @@ def summary(job: JobState) -> list[str]:
     elif job.status == "Completed":
         lines += [f"  output {output.name}: {output.path}" for output in job.outputs]
     return lines
+
+
+def command_line(job: JobState) -> str:
+    """What a command job runs, in one line."""
+    lines = str(job.document.get("command", "")).strip().splitlines() or [""]
+    line = lines[0] if len(lines) == 1 else f"{lines[0]} …"
+    return line if len(line) <= COMMAND_WIDTH else f"{line[: COMMAND_WIDTH - 1]}…"
 
 
 def _failures(job: JobState) -> list[str]:

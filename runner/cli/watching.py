@@ -9,14 +9,16 @@ from __future__ import annotations
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from enum import Enum
 from types import FrameType, TracebackType
 from typing import Any, Protocol
 
-from runner.cli.progress import is_terminal, progress_view
-from runner.cli.render import say, summary
+from runner.cli.ending import ending
+from runner.cli.progress import ProgressView, is_terminal, progress_view
+from runner.cli.render import say
 from runner.entity.job import JobState
+from runner.entity.page import Chunk, LogFile
 from runner.entity.parallel import CANCEL_GRACE_S
 from runner.entity.status import JobStatus
 from runner.errors import DriverGone, JobStatusConflict
@@ -24,6 +26,9 @@ from runner.errors import DriverGone, JobStatusConflict
 POLL_S = 0.1
 LOOK_S = 1.0
 """How often the driver's lock is looked at."""
+STEPS_SHARE = 0.1
+"""At most so much of the time goes into asking for the steps of a pipeline."""
+UNDER_WAY = {"parallel": "calls of run() that are under way have", "command": "its processes have"}
 Handler = Callable[[int, FrameType | None], Any] | int | None
 
 
@@ -33,6 +38,9 @@ class Watched(Protocol):
     def get(self, name: str) -> JobState: ...
     def cancel(self, name: str) -> JobState: ...
     def has_driver(self, name: str) -> bool | None: ...
+    def steps(self, name: str) -> tuple[JobState, ...]: ...
+    def logs(self, name: str) -> tuple[LogFile, ...]: ...
+    def read_log(self, name: str, file: str = "", *, follow: bool = False) -> Iterator[Chunk]: ...
 
 
 class Wish(Enum):
@@ -63,7 +71,8 @@ class Watch:
 
     def __init__(self, jobs: Watched, *, owns: bool) -> None:
         self._jobs, self._owns = jobs, owns
-        self._name = ""
+        self._name = self._type = ""
+        self._steps = Steps(jobs)
         self._terminal = is_terminal()
         self._wish = Wish.NOTHING
         self._cancelled = self._asking = False
@@ -83,22 +92,33 @@ class Watch:
 
     def run(self, name: str) -> int:
         """Watch to the end and return the exit code. Raises DriverGone when the driver dies."""
-        self._name = name
-        view = progress_view()
+        job = self._jobs.get(name)
+        self._name, self._type = name, job.type
+        view = progress_view(job, is_new=self._owns and job.run_number == 1)
         try:
-            while not (job := self._jobs.get(name)).status.is_terminal:
-                if self._wish is not Wish.NOTHING:
-                    view.pause()
-                    if self._obey():
-                        return 130 if self._cancelled else 0
-                view.show(job)
-                self._look()
-                time.sleep(POLL_S)
+            if not self._follow(job, view):
+                return 130 if self._cancelled else 0
         finally:
             view.pause()
-        for line in summary(job):
+        job = self._jobs.get(name)
+        steps = self._steps.last(job)
+        view.end(job, steps)
+        for line in ending(self._jobs, job, steps):
             say(line)
         return exit_code(job)
+
+    def _follow(self, job: JobState, view: ProgressView) -> bool:
+        """Show the job until it has ended; False when the watch was over before."""
+        while not job.status.is_terminal:
+            if self._wish is not Wish.NOTHING:
+                view.pause()
+                if self._obey():
+                    return False
+            view.show(job, self._steps.of(job))
+            self._look()
+            time.sleep(POLL_S)
+            job = self._jobs.get(self._name)
+        return True
 
     def _heard(self, number: int, frame: FrameType | None) -> None:
         if number == signal.SIGHUP or not self._owns:
@@ -150,7 +170,8 @@ class Watch:
             say(str(conflict))
             return
         self._cancelled = True
-        say(f"cancelling {self._name}; calls of run() that are under way have {CANCEL_GRACE_S:g} s to end")
+        under_way = UNDER_WAY.get(self._type, "what its steps have under way has")
+        say(f"cancelling {self._name}; {under_way} {CANCEL_GRACE_S:g} s to end")
 
     def _look(self) -> None:
         """Notice a dead driver by its lock, long before its heartbeat is missed."""
@@ -160,6 +181,29 @@ class Watch:
         self._last_look = now
         if self._jobs.has_driver(self._name) is False and not self._jobs.get(self._name).status.is_terminal:
             raise DriverGone(self._name)
+
+
+class Steps:
+    """The steps of a pipeline as last seen: asked for only when something has changed, and not too often."""
+
+    def __init__(self, jobs: Watched) -> None:
+        self._jobs = jobs
+        self._seen: tuple[JobState, ...] = ()
+        self._revision, self._next = -1, 0.0
+
+    def of(self, job: JobState) -> tuple[JobState, ...]:
+        """Its steps, perhaps as of a moment ago; none for what is no pipeline."""
+        now = time.monotonic()
+        if job.type == "pipeline" and job.revision != self._revision and now >= self._next:
+            self._seen = self._jobs.steps(job.name)
+            self._revision = job.revision
+            took = time.monotonic() - now
+            self._next = now + took / STEPS_SHARE
+        return self._seen
+
+    def last(self, job: JobState) -> tuple[JobState, ...]:
+        """The steps of a job that has ended."""
+        return self._jobs.steps(job.name) if job.type == "pipeline" else ()
 
 
 class _Pressed(Exception):
