@@ -23,6 +23,8 @@ from runner.errors import ClusterUnavailable, StorageFailed
 LIMIT_S = 120.0
 _END_S = 10.0
 _STEP_S = 0.02
+STARTS = 3
+"""How often Ray is started when it, or its keeper, ends before it is ready: somebody may have killed one of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +53,18 @@ def join_keeper(folder: Path, say: Say) -> KeptRay:
         raise StorageFailed(str(folder), error.strerror or str(error)) from error
     try:
         deadline = time.monotonic() + LIMIT_S
+        starts = 0
+
+        def may_start() -> bool:
+            nonlocal starts
+            starts += 1
+            return starts <= STARTS
+
         while time.monotonic() < deadline:
             # The share comes first: once it is held, a keeper whose address still stands cannot begin to end.
             if not (share.take(shared=True, within_s=1.0) and turn.take(shared=False, within_s=LIMIT_S)):
                 continue
-            if address := _ready_address(paths, say, deadline):
+            if address := _ready_address(paths, say, deadline, may_start):
                 return KeptRay(address, paths.token, share)
         raise _unavailable(paths, f"its last keeper did not end within {LIMIT_S:g} s")
     except BaseException:
@@ -65,8 +74,8 @@ def join_keeper(folder: Path, say: Say) -> KeptRay:
         turn.release()
 
 
-def _ready_address(paths: KeeperFolder, say: Say, deadline: float) -> str:
-    """The address of the Ray that is kept, or of one started now; empty when the kept one ended meanwhile.
+def _ready_address(paths: KeeperFolder, say: Say, deadline: float, may_start: Callable[[], bool]) -> str:
+    """The address of the Ray that is kept, or of one started now; empty when it ended meanwhile.
 
     Called in turn, holding a share.
     """
@@ -78,6 +87,8 @@ def _ready_address(paths: KeeperFolder, say: Say, deadline: float) -> str:
             _await_end(record)  # its Ray has died, which it will notice
             return ""
         return address
+    if not may_start():
+        raise _unavailable(paths, f"it did not start: {_last_line(paths.ray_log) or _last_line(paths.keeper_log)}")
     paths.clean()
     cores = count_cores()
     say(f"starting an embedded Ray on {cores} core{'s' * (cores != 1)} ...")
@@ -87,7 +98,7 @@ def _ready_address(paths: KeeperFolder, say: Say, deadline: float) -> str:
     # It ends when this process has let go, perhaps long before this process does: it must not stay a zombie then.
     threading.Thread(target=keeper.wait, name="reap-keeper", daemon=True).start()
     if not address:
-        raise _unavailable(paths, f"it did not start: {_last_line(paths.ray_log) or _last_line(paths.keeper_log)}")
+        return ""
     say(f"the embedded Ray is ready after {time.monotonic() - began:.1f} s")
     return address
 

@@ -26,7 +26,7 @@ from runner.cluster.address import answers
 from runner.cluster.base import Emit, Placement, Say
 from runner.cluster.connect import Connection, import_ray
 from runner.cluster.handle import RayHandle
-from runner.cluster.join import KeptRay, join_keeper
+from runner.cluster.join import STARTS, KeptRay, join_keeper
 from runner.cluster.letters import Probe, Start
 from runner.cluster.link import ActorLink
 from runner.cluster.outlet import Outlet
@@ -62,9 +62,8 @@ class RayCluster:
 
     def place(self, spec: ParallelSpec, say: Say) -> tuple[Placement, ...]:
         """Choose nodes; what no node could ever carry is refused."""
-        connection = self._live_connection()
+        connection, nodes = self._found_nodes()
         ray = connection.ray
-        nodes = self._look_at_nodes(ray)
         if not nodes:
             raise ClusterUnavailable(connection.address, "none of its nodes lives", "start its nodes, then try again")
         if self._address is None:
@@ -131,11 +130,12 @@ class RayCluster:
     def _connect(self) -> Connection:
         if self._address is not None:
             return Connection(self._address)
-        kept = join_keeper(self._home_ray, self._say)
-        try:
-            return self._enter(kept)
-        except ClusterUnavailable as error:
-            log.warning("the embedded Ray at %s ended just now, another is joined: %s", kept.address, error)
+        for _ in range(STARTS - 1):
+            kept = join_keeper(self._home_ray, self._say)
+            try:
+                return self._enter(kept)
+            except ClusterUnavailable as error:
+                log.warning("the embedded Ray at %s ended just now, another is joined: %s", kept.address, error)
         return self._enter(join_keeper(self._home_ray, self._say))
 
     def _enter(self, kept: KeptRay) -> Connection:
@@ -167,6 +167,19 @@ class RayCluster:
         self._disconnect()
         self._connection = self._connect_soon()
         return self._connection.result()
+
+    def _found_nodes(self) -> tuple[Connection, list[NodeFacts]]:
+        """The nodes, asked again of another embedded Ray where one has died in between."""
+        for _ in range(STARTS - 1):
+            connection = self._live_connection()
+            try:
+                return connection, self._look_at_nodes(connection.ray)
+            except Exception as error:  # Ray has a class of its own for each way to have lost the head
+                if self._address is not None or not answers(connection.address):
+                    raise
+                log.warning("the embedded Ray at %s ended just now: %s", connection.address, error)
+        connection = self._live_connection()
+        return connection, self._look_at_nodes(connection.ray)
 
     def _look_at_nodes(self, ray: Any) -> list[NodeFacts]:
         """The living nodes; a name that two of them share is told with the address."""

@@ -127,6 +127,26 @@ def test_after_a_kill_the_next_driver_gets_a_new_ray(home: Path, victim: str) ->
     end(home, first, second)
 
 
+def test_one_that_is_killed_while_it_starts_is_started_again(home: Path) -> None:
+    victim = "runner.cluster.keeper"  # when its raylet or gcs is killed, `ray start` itself waits half a minute
+    struck: list[int] = []
+
+    def strike(line: str) -> None:
+        if line.startswith("starting an embedded Ray") and not struck:
+            threading.Thread(target=kill_first).start()
+
+    def kill_first() -> None:
+        while not (found := [pid for pid, command in processes_of(home).items() if victim in command]):
+            threading.Event().wait(0.005)
+        os.kill(found[0], signal.SIGKILL)
+        struck.extend(found)
+
+    kept = join_keeper(home / "ray", strike)
+    assert struck
+    assert answers(kept.address) == ""
+    end(home, kept)
+
+
 def test_a_ray_that_cannot_start_is_told_with_its_logs(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     broken = home / "broken" / "ray"
     broken.mkdir(parents=True)
