@@ -1,30 +1,35 @@
-"""What is checked and made before a job exists: a document becomes a folder and a row, or an error and nothing."""
+"""What is checked and made before a job exists: a document becomes a folder and rows, or an error and nothing."""
 
 from __future__ import annotations
 
-import dataclasses
 import getpass
 import os
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
-from runner.entity.job import JobState
-from runner.entity.parallel import ParallelSpec
+from runner.entity.job import JobState, OutputState
 from runner.entity.status import JobStatus
-from runner.errors import ArgumentInvalid, SpecInvalid, StorageFailed, TargetExists
+from runner.errors import ArgumentInvalid, StorageFailed
+from runner.server.catalog import StoreCatalog
 from runner.server.names import new_name
-from runner.spec.jobs import ParallelJob
+from runner.spec.jobs import Job
 from runner.spec.load import job_of_document
 from runner.spec.places import Places
-from runner.spec.resolve import resolve, snapshot_code
-from runner.spec.validate import validate
 from runner.store.home import Home, JobFolder, check_name
+from runner.store.store import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admitted:
+    """A job that may be created, its folder drafted; of a pipeline also the jobs of its steps."""
+
+    job: JobState
+    steps: tuple[JobState, ...] = ()
 
 
 def choose_name(wanted: str | None, document: Mapping[str, object]) -> str:
@@ -52,31 +57,35 @@ def drafted(home: Home, name: str) -> Iterator[JobFolder]:
         remove_tree(folder.root)
 
 
-def admit(
-    home: Home, document: Mapping[str, object], *, base: Path, name: str, overwrite: bool, draft: JobFolder, now: float
-) -> JobState:
-    """Check a document, and write what its driver needs into the draft folder.
+def read_job(document: Mapping[str, object], *, base: Path, name: str, overwrite: bool, catalog: StoreCatalog) -> Job:
+    """The job that a document means now: with its final name, and the versions of what it names."""
+    wanted = {**document, "name": name}
+    if overwrite:
+        given = document.get("runner")
+        wanted["runner"] = {**(given if isinstance(given, Mapping) else {}), "overwrite": True}
+    return job_of_document(catalog.pinned(wanted), base)
+
+
+def admit(store: Store, job: Job, draft: JobFolder, catalog: StoreCatalog) -> Admitted:
+    """Check a job, and write what its driver needs into the draft folder.
 
     Raises:
         SpecInvalid: everything that is wrong with the job.
         TargetExists: all is well but for a target that would be replaced.
+        AssetExists: it would register a version that is there already.
     """
-    wanted = {**document, "name": name}
-    if overwrite:
-        wanted["runner"] = {**_mapping(document.get("runner")), "overwrite": True}
-    places = Places.read(home.root, os.environ)
-    job = job_of_document(wanted, base)
-    _check(job, places)
-    code = snapshot_code(job, draft.code, places)
-    resolved = resolve(job, name=name, places=places, code=code)
-    spec = _moved(resolved.spec, draft, home.job(name))
-    if spec.output is not None and not spec.output.overwrite and is_taken(spec.output.target, spec.output.is_folder):
-        raise TargetExists(spec.output.target)
-    stored = job.absolute_document()
-    draft.logs.mkdir()
-    draft.lock.touch(mode=0o600)
-    draft.spec.write_bytes(msgspec.json.encode(spec))
-    draft.document.write_bytes(msgspec.json.format(msgspec.json.encode(stored)))
+    places = replace(Places.read(store.home.root, os.environ), catalog=catalog)
+    if job.type == "pipeline":
+        from runner.server.pipelines import admit_pipeline  # loaded by those alone who submit one
+
+        return admit_pipeline(store, job, draft, places)
+    from runner.server.singles import admit_single
+
+    return Admitted(job=admit_single(store, job, draft, places))
+
+
+def state_of(job: Job, name: str, now: float, outputs: tuple[OutputState, ...]) -> JobState:
+    """The row of a new job."""
     return JobState(
         name=name,
         type=job.type,
@@ -84,29 +93,26 @@ def admit(
         display_name=job.display_name or name,
         description=job.description or "",
         experiment_name=job.experiment_name or os.path.basename(os.getcwd()).replace(" ", "") or "Default",
-        tags=_texts(job.tags),
-        properties=_texts(job.properties),
-        document=stored,
+        tags=texts(job.tags),
+        properties=texts(job.properties),
+        document=job.absolute_document(),
         create_time=now,
-        created_by=_user(),
-        outputs=resolved.outputs,
+        created_by=user(),
+        outputs=outputs,
     )
 
 
-def is_taken(target: str, is_folder: bool) -> bool:
-    """Whether something would be replaced; an empty folder is nothing."""
-    if not is_folder or not os.path.isdir(target):
-        return os.path.lexists(target)
-    with os.scandir(target) as entries:
-        return next(entries, None) is not None
+def texts(values: Mapping[str, Any]) -> dict[str, str]:
+    """Tags or properties as they are stored; those without a value are none."""
+    return {str(key): str(value) for key, value in values.items() if value is not None}
 
 
-def staging_of(spec: ParallelSpec) -> Path | None:
-    """The hidden sibling of the target in which the job's parts wait for publication."""
-    if spec.output is None:
-        return None
-    target = Path(spec.output.target)
-    return target.with_name(f".{target.name}.{spec.name}.staging")
+def user() -> str:
+    """Who submits."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a user id without a name, as in containers
+        return str(os.getuid())
 
 
 def remove_tree(folder: Path) -> None:
@@ -117,37 +123,3 @@ def remove_tree(folder: Path) -> None:
             for name in folders:
                 os.chmod(os.path.join(root, name), 0o700, follow_symlinks=True)
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _check(job: ParallelJob, places: Places) -> None:
-    """Everything at once; a target that exists is an error of its own when it is all that is wrong."""
-    problems = validate(job, places=places).problems
-    if not problems:
-        return
-    willing = job_of_document({**job.absolute_document(), "runner": {**job.runner, "overwrite": True}}, job.base_path)
-    if validate(willing, places=places).problems or job.runner.get("overwrite"):
-        raise SpecInvalid(problems)
-    resolved = resolve(job, name=str(job.name), places=places, code=None)
-    raise TargetExists(resolved.spec.output.target if resolved.spec.output else problems[0].path)
-
-
-def _moved(spec: ParallelSpec, draft: JobFolder, final: JobFolder) -> ParallelSpec:
-    """The spec as it will be true once the draft has its name."""
-    if spec.code is None:
-        return spec
-    return dataclasses.replace(spec, code=str(final.root / Path(spec.code).relative_to(draft.root)))
-
-
-def _mapping(value: object) -> Mapping[str, object]:
-    return value if isinstance(value, Mapping) else {}
-
-
-def _texts(values: Mapping[str, Any]) -> dict[str, str]:
-    return {str(key): str(value) for key, value in values.items() if value is not None}
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a user id without a name, as in containers
-        return str(os.getuid())

@@ -9,10 +9,13 @@ from pathlib import Path
 from runner.entity.job import OutputState
 from runner.entity.page import Chunk, LogFile
 from runner.errors import LogMissing, StorageFailed
+from runner.store.home import JobFolder
 
 CHUNK_BYTES = 1024 * 1024
-USER_STDOUT = "user/stdout/"
-"""What the entry script printed: one file for each worker."""
+USER_OUTPUT = ("user/stdout/", "user_logs/std_log", "azureml/executionlogs.txt")
+"""What a script printed in each worker, what a command printed in each process, what a pipeline has decided."""
+DEFAULT_OUTPUT = "default"
+"""The name under which the artifacts of a job are read."""
 
 
 def list_logs(folder: Path) -> tuple[LogFile, ...]:
@@ -28,7 +31,7 @@ def list_logs(folder: Path) -> tuple[LogFile, ...]:
 
 
 class LogTail:
-    """Reads what has been written since the last look, of one log file or of the standard output of all workers."""
+    """Reads what has been written since the last look, of one log file or of what the user's code printed."""
 
     def __init__(self, job: str, folder: Path, file: str) -> None:
         """LogMissing when there is no such file. A name is only ever compared with those that were listed."""
@@ -53,23 +56,38 @@ class LogTail:
 
     def _names(self) -> list[str]:
         names = _files_below(self._folder)
-        return [name for name in names if (name == self._file if self._file else name.startswith(USER_STDOUT))]
+        return [name for name in names if (name == self._file if self._file else name.startswith(USER_OUTPUT))]
 
 
 def read_output(output: OutputState) -> Iterator[Chunk]:
     """The files of an output in the order of their paths; nothing when it is empty or not there."""
     root = Path(output.path)
-    names = [""] if root.is_file() else _files_below(root)
-    for name in names:
-        path = root / name if name else root
-        try:
-            with open(path, "rb") as file:
-                data = file.read(CHUNK_BYTES)
-                yield Chunk(path=name or root.name, data=data)
-                while data := file.read(CHUNK_BYTES):
-                    yield Chunk(path=name or root.name, data=data)
-        except OSError as error:
-            raise StorageFailed(str(path), f"cannot be read: {error.strerror}") from error
+    if root.is_file():
+        yield from _read_file(root, root.name)
+        return
+    for name in _files_below(root):
+        yield from _read_file(root / name, name)
+
+
+def read_artifacts(folder: JobFolder) -> Iterator[Chunk]:
+    """What a job left besides its outputs: `outputs/` and `logs/` of its working folder, and its logs."""
+    found = {name: folder.artifacts / name for name in _files_below(folder.artifacts)}
+    for name in _files_below(folder.logs):
+        shown = name if name.startswith("user_logs/") else f"logs/{name}"
+        found.setdefault(shown, folder.logs / name)
+    for shown in sorted(found):
+        yield from _read_file(found[shown], shown)
+
+
+def _read_file(path: Path, shown: str) -> Iterator[Chunk]:
+    try:
+        with open(path, "rb") as file:
+            data = file.read(CHUNK_BYTES)
+            yield Chunk(path=shown, data=data)
+            while data := file.read(CHUNK_BYTES):
+                yield Chunk(path=shown, data=data)
+    except OSError as error:
+        raise StorageFailed(str(path), f"cannot be read: {error.strerror}") from error
 
 
 def _files_below(folder: Path) -> list[str]:

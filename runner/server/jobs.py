@@ -2,48 +2,29 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import msgspec
-
-from runner.entity.job import Event, JobError, JobState, OutputState
-from runner.entity.page import Chunk, FailuresPage, JobPage, LogFile, Sighting
-from runner.entity.parallel import ParallelSpec
-from runner.entity.status import FailureClass, JobStatus
-from runner.errors import Defect, IllegalTransition, JobStatusConflict, OutputMissing
-from runner.server.admission import admit, choose_name, drafted, remove_tree, staging_of
-from runner.server.failures import FailurePages
-from runner.server.files import LogTail, list_logs, read_output
-from runner.server.pages import page_size_of, seal, unseal
-from runner.server.sight import end_if_abandoned, has_driver
-from runner.server.watch import watch
+from runner.entity.asset import PublishedState, PublishedStatus
+from runner.entity.job import JobError, JobState
+from runner.entity.status import JobStatus
+from runner.errors import ArgumentInvalid, Defect, IllegalTransition, PipelineChildJobError
+from runner.server.admission import admit, choose_name, drafted, read_job, remove_tree
+from runner.server.catalog import StoreCatalog
+from runner.server.registry import Registry, check_experiment
+from runner.server.sight import end_if_abandoned
+from runner.server.standing import changed_only_in_words
 from runner.store.home import Home
-from runner.store.lock import JobLock
 from runner.store.store import Orphan, Store
 
-log = logging.getLogger(__name__)
 
-DELETE_WAIT_S = 5.0
-FOLLOW_S = 0.2
-_READABLE = (JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELED, JobStatus.NOT_RESPONDING)
-
-
-class Jobs:
+class Jobs(Registry):
     """The jobs of one home. Blocking, and safe to share between threads; `launch` starts the driver of a job."""
 
     def __init__(self, home: Home, launch: Callable[[str], None], store: Store | None = None) -> None:
-        self.home = home
-        self.store = store if store is not None else Store(home)
+        super().__init__(home, store)
         self._launch = launch
-        self._failures = FailurePages()
-
-    def close(self) -> None:
-        """Close the store; drivers live on."""
-        self.store.close()
 
     def create(
         self,
@@ -56,50 +37,67 @@ class Jobs:
     ) -> JobState:
         """Create a job from its document and start its driver; of the calls with one request id only the first does.
 
-        Whatever goes wrong, nothing is left behind: no row, no folder, no process.
+        A document that says of a job that exists the same but for display_name, description, tags and properties
+        changes those. Whatever goes wrong, nothing is left behind: no row, no folder, no process.
 
         Raises:
             SpecInvalid, ArgumentInvalid: the job or its name is not valid.
-            JobExists, TargetExists: something of that name is there.
+            JobExists, TargetExists, AssetExists: something of that name is there.
         """
         known = self.store.find_request(request_id)
         if known is not None:
             return known
         chosen = choose_name(name, document)
+        catalog = StoreCatalog(self.store)
+        job = read_job(document, base=Path(base_path), name=chosen, overwrite=overwrite, catalog=catalog)
+        if (changes := changed_only_in_words(self.store, chosen, job)) is not None:
+            return self.store.update(chosen, **changes)
         self.store.check_free(chosen)
         with drafted(self.home, chosen) as draft:
-            made = admit(
-                self.home,
-                document,
-                base=Path(base_path),
-                name=chosen,
-                overwrite=overwrite,
-                draft=draft,
-                now=self.store.now(),
-            )
+            admitted = admit(self.store, job, draft, catalog)
+            self.store.experiments.ensure(check_experiment(admitted.job.experiment_name))
             final = self.home.job(chosen).root
 
             def install() -> None:
                 remove_tree(final)  # without a row it is what a crash has left of a deleted job
                 os.rename(draft.root, final)
 
-            job = self.store.create(made, request_id=request_id, install=install)
-        if job.name != chosen or job.status is not JobStatus.NOT_STARTED:
-            return job  # another call with this request id was quicker
+            made = self.store.create(admitted.job, steps=admitted.steps, request_id=request_id, install=install)
+        if made.name != chosen or made.status is not JobStatus.NOT_STARTED:
+            return made  # another call with this request id was quicker
         return self.start(chosen)
 
-    def get(self, name: str) -> JobState:
-        """The job as it is now."""
-        return end_if_abandoned(self.store, self.store.get(name))
+    def update(
+        self,
+        name: str,
+        *,
+        display_name: str | None = None,
+        description: str | None = None,
+        tags: Mapping[str, str | None] | None = None,
+        properties: Mapping[str, str | None] | None = None,
+        is_archived: bool | None = None,
+    ) -> JobState:
+        """Change what may change of a job that exists; tags and properties are merged, None for one removes it.
 
-    def list(self, *, page_size: int = 0, page_token: str = "", statuses: Iterable[JobStatus] = ()) -> JobPage:
-        """One page of jobs, newest first."""
-        wanted = sorted(set(statuses))
-        after = unseal(page_token, ("jobs", *wanted))
-        found = self.store.list(limit=page_size_of(page_size), after=after, statuses=wanted)
-        jobs = tuple(end_if_abandoned(self.store, job) for job in found.jobs)
-        token = "" if found.next_key is None else seal(found.next_key, ("jobs", *wanted))
-        return JobPage(jobs=jobs, next_page_token=token)
+        Raises:
+            ArgumentInvalid: nothing is given.
+            PipelineChildJobError: a step cannot be archived by itself.
+        """
+        if all(one is None for one in (display_name, description, tags, properties, is_archived)):
+            what = "nothing is given; give a display_name, a description, tags or properties"
+            raise ArgumentInvalid("update", what)
+        if is_archived is not None:
+            parent = self.store.get(name).parent
+            if parent:
+                raise PipelineChildJobError(name, "archived" if is_archived else "restored", parent)
+        return self.store.update(
+            name,
+            display_name=display_name,
+            description=description,
+            tags=tags,
+            properties=properties,
+            is_archived=is_archived,
+        )
 
     def cancel(self, name: str) -> JobState:
         """Ask for the end of a job; returns at once."""
@@ -110,6 +108,7 @@ class Jobs:
 
         Raises:
             JobStatusConflict: it is Completed, or its driver lives or is just starting.
+            PipelineChildJobError: it is a step, which its pipeline resumes.
         """
         from runner.server.resume import resumable  # not loaded by whoever only submits
 
@@ -141,97 +140,73 @@ class Jobs:
             job = self.store.begin_run(name, message)
         return self._launched(job)
 
-    def failures(
+    def delete(self, name: str) -> None:
+        """Forget a job that has ended: its row, its folder and its staging. What it published stays.
+
+        Raises:
+            JobStatusConflict: it has not ended.
+            JobInUse: something refers to its outputs.
+            PipelineChildJobError: it is a step.
+        """
+        from runner.server.deletion import delete
+
+        delete(self.store, self.get(name))
+
+    def publish(
         self,
         name: str,
         *,
-        page_size: int = 0,
-        page_token: str = "",
-        classes: Iterable[FailureClass] = (),
-        include_history: bool = False,
-    ) -> FailuresPage:
-        """One page of what the job has set aside, by mini-batch and item; while it runs, what is committed."""
-        self.store.get(name)
-        return self._failures.page(
-            self.home.job(name),
-            page_size=page_size,
-            page_token=page_token,
-            classes=classes,
-            include_history=include_history,
+        published_name: str,
+        description: str = "",
+        version: str = "",
+        continue_on_step_failure: bool | None = None,
+    ) -> PublishedState:
+        """Keep the pipeline of a job, with the code that it ran with, so that it can be submitted again by id."""
+        from runner.server.publishing import publish
+
+        return publish(
+            self.store,
+            self.store.get(name),
+            self.graph(name),
+            published_name=published_name,
+            description=description,
+            version=version,
+            continue_on_step_failure=continue_on_step_failure,
         )
 
-    def delete(self, name: str) -> None:
-        """Forget a job that has ended: its row, its folder and its staging. What it published stays."""
-        job = self.get(name)
-        folder = self.home.job(name)
-        if not job.status.is_terminal or not folder.root.is_dir():
-            self.store.delete(name)
-            return
-        lock = JobLock.take(folder.lock, wait_s=DELETE_WAIT_S)
-        if lock is None:
-            raise JobStatusConflict(name, str(job.status), "deleted", "its driver is still closing; try again")
-        with lock:
-            staging = self._staging(name)
-            self.store.delete(name)
-            if staging is not None:
-                remove_tree(staging)
-            remove_tree(folder.root)
+    def published(self, key: str) -> PublishedState:
+        """A published pipeline by its id. PublishedNotFound when there is none."""
+        return self.store.published.get(key)
 
-    def events(self, name: str) -> tuple[Event, ...]:
-        """Every change of status, oldest first."""
-        return self.store.events(name)
+    def list_published(self, *, active_only: bool = True) -> tuple[PublishedState, ...]:
+        """Published pipelines, newest first."""
+        return self.store.published.list(active_only=active_only)
 
-    def watch(self, name: str, cursor: str = "") -> Iterator[Sighting]:
-        """The newest state after every change until the job has ended; DriverGone when its driver died."""
-        return watch(self.store, name, cursor)
+    def set_published_status(self, key: str, status: PublishedStatus) -> PublishedState:
+        """Enable or disable a published pipeline."""
+        return self.store.published.set_status(key, status)
 
-    def has_driver(self, name: str) -> bool | None:
-        """Whether a process drives the job; None when that cannot be said (it has ended, or is just starting)."""
-        return has_driver(self.store, self.store.get(name))
+    def submit_published(
+        self,
+        key: str,
+        *,
+        experiment_name: str = "",
+        parameters: Mapping[str, object] | None = None,
+        continue_on_step_failure: bool | None = None,
+    ) -> JobState:
+        """Submit a published pipeline, with other values for its literal inputs.
 
-    def logs(self, name: str) -> tuple[LogFile, ...]:
-        """The log files, by path."""
-        self.store.get(name)
-        return list_logs(self.home.job(name).logs)
+        ArgumentInvalid when it is disabled, or a value is of no such input or not of its type.
+        """
+        from runner.server.publishing import document_of
 
-    def tail(self, name: str, file: str = "") -> LogTail:
-        """A reader of one log file, or of the standard output of all workers."""
-        self.store.get(name)
-        return LogTail(name, self.home.job(name).logs, file)
-
-    def read_log(self, name: str, file: str = "", *, follow: bool = False) -> Iterator[Chunk]:
-        """The text of a log; with `follow` until the job has ended."""
-        tail = self.tail(name, file)
-        while True:
-            ended = not follow or not self.is_going_on(name)
-            yield from tail.read()
-            if ended:
-                return
-            time.sleep(FOLLOW_S)
-
-    def is_going_on(self, name: str) -> bool:
-        """Whether more can come: the job has not ended and has, or may get, a driver."""
-        job = self.get(name)
-        return not job.status.is_terminal and has_driver(self.store, job) is not False
-
-    def outputs(self, name: str) -> tuple[OutputState, ...]:
-        """The outputs, in the order in which the job names them."""
-        return self.store.get(name).outputs
-
-    def read_output(self, name: str, output: str) -> Iterator[Chunk]:
-        """The files of an output of a job that has ended. OutputMissing when there is none, or nothing in it."""
-        job = self.get(name)
-        found = next((one for one in job.outputs if one.name == output), None)
-        available = ", ".join(one.name for one in job.outputs) or "none"
-        if found is None:
-            raise OutputMissing(name, repr(output), available)
-        if job.status not in _READABLE:
-            raise JobStatusConflict(name, str(job.status), "downloaded", "wait for its end")
-        chunks = read_output(found)
-        first = next(chunks, None)
-        if first is None:
-            raise OutputMissing(name, f"in {output!r} (nothing is at {found.path})", available)
-        return _chain(first, chunks)
+        document = document_of(
+            self.published(key),
+            experiment_name=experiment_name,
+            parameters=parameters or {},
+            continue_on_step_failure=continue_on_step_failure,
+        )
+        return self.create(document)
 
     def start(self, name: str) -> JobState:
         """Start the driver of a job that never had one."""
@@ -256,15 +231,3 @@ class Jobs:
             self.store.move(job.name, JobStatus.FAILED, message=told.message, error=told)
             raise
         return job
-
-    def _staging(self, name: str) -> Path | None:
-        try:
-            return staging_of(msgspec.json.decode(self.home.job(name).spec.read_bytes(), type=ParallelSpec))
-        except (OSError, msgspec.MsgspecError) as error:
-            log.warning("job %s: its staging is not known: %s", name, error)
-            return None
-
-
-def _chain(first: Chunk, others: Iterator[Chunk]) -> Iterator[Chunk]:
-    yield first
-    yield from others

@@ -24,8 +24,9 @@ from runner.entity.status import JobStatus
 from runner.errors import Defect, RunnerError
 from runner.server.files import LogTail
 from runner.server.hub import Hub
-from runner.server.jobs import FOLLOW_S, Jobs
+from runner.server.jobs import Jobs
 from runner.server.pages import page_size_of, seal, unseal
+from runner.server.reading import FOLLOW_S
 from runner.server.sight import has_driver
 from runner.store.store import Store
 

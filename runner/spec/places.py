@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from runner.errors import Problem, SpecInvalid
+from runner.spec.catalog import Catalog
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 DEFAULT_DATASTORE = "workspaceblobstore"
@@ -51,6 +52,8 @@ class Places:
     compute: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     environments: frozenset[str] = frozenset()
     ray_address: str | None = None
+    catalog: Catalog | None = None
+    """What `azureml:` names lead to; None where they are not looked up."""
 
     @classmethod
     def read(cls, home: Path, environ: Mapping[str, str]) -> Places:

@@ -44,6 +44,11 @@ class Reuse:
             for row in self._database.rows(sql, (job,))
         )
 
+    def makers(self, path: str) -> tuple[str, ...]:
+        """The completed jobs that left an output at a path."""
+        sql = "SELECT job.name FROM output_record JOIN job ON job.id = job_id WHERE path = ? AND status = 'Completed'"
+        return tuple(row["name"] for row in self._database.rows(sql, (path,)))
+
     def bar(self, job: str) -> None:
         """Let nobody use the results of a job: its inputs changed while it ran, or items of it are open."""
         with self._database.writing():

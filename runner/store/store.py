@@ -226,8 +226,12 @@ class Store:
     def complete_reused(
         self, name: str, source: str, reason: str, outputs: Sequence[OutputState], records: Sequence[OutputRecord]
     ) -> JobState:
-        """A step that need not run goes from NotStarted (or a new run's Starting) to Completed: `source` stands in."""
+        """A step that need not run goes from NotStarted (or a new run's Starting) to Completed: `source` stands in.
+
+        JobNotFound when the source was deleted meanwhile.
+        """
         with self._database.writing():
+            self._find(source)
             row = self._find(name)
             now = self._clock()
             if JobStatus(row["status"]) is not _S.STARTING:
@@ -393,9 +397,14 @@ class Store:
         found = self._database.row(sql, (row["id"], row["run_number"]))
         return None if found is None else found[0]
 
-    def delete(self, name: str) -> None:
-        """Forget a job that has ended, and its events; JobStatusConflict while it has not."""
+    def delete(self, name: str, *, check: Callable[[], None] | None = None) -> None:
+        """Forget a job that has ended, its steps and their events; JobStatusConflict while it has not.
+
+        `check` is called inside the transaction: if it raises, nothing is forgotten.
+        """
         with self._database.writing():
+            if check is not None:
+                check()
             row = self._find(name)
             if JobStatus(row["status"]) not in TERMINAL:
                 raise JobStatusConflict(name, row["status"], "deleted", f"cancel it first: `runner cancel {name}`")

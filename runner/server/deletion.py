@@ -1,0 +1,76 @@
+"""Deleting jobs: never what something else shows or holds; of a pipeline with everything that its steps left."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import ExitStack
+from pathlib import Path
+
+import msgspec
+
+from runner.entity.job import JobState
+from runner.entity.parallel import ParallelSpec
+from runner.errors import JobInUse, JobStatusConflict, PipelineChildJobError
+from runner.server.admission import remove_tree
+from runner.server.targets import staging_of
+from runner.store.home import JobFolder
+from runner.store.lock import JobLock
+from runner.store.store import Store
+
+log = logging.getLogger(__name__)
+
+WAIT_S = 5.0
+
+
+def delete(store: Store, job: JobState) -> None:
+    """Delete the job with its steps. See `Jobs.delete`."""
+    if job.parent:
+        raise PipelineChildJobError(job.name, "deleted", job.parent)
+    family = (job, *store.steps(job.name))
+    if not job.status.is_terminal:
+        store.delete(job.name)  # which says why not
+        return
+
+    def check() -> None:
+        _check_unused(store, family)
+
+    check()
+    folders = [(one, store.home.job(one.name)) for one in family]
+    with ExitStack() as held:
+        for one, folder in folders:
+            if not folder.root.is_dir():
+                continue
+            lock = JobLock.take(folder.lock, wait_s=WAIT_S)
+            if lock is None:
+                raise JobStatusConflict(one.name, str(one.status), "deleted", "its driver is still closing; try again")
+            held.enter_context(lock)
+        leftovers = [left for one, folder in folders for left in _leftovers(one, folder)]
+        store.delete(job.name, check=check)
+        for left in leftovers:
+            remove_tree(left)
+        for _, folder in folders:
+            remove_tree(folder.root)
+
+
+def _check_unused(store: Store, family: tuple[JobState, ...]) -> None:
+    names = {one.name for one in family}
+    for one in family:
+        for user in store.reuse.users(one.name):
+            if user not in names:
+                raise JobInUse(one.name, f"the reused step {user}")
+        for asset in store.assets.of_job(one.name):
+            raise JobInUse(one.name, f"the {asset.kind} asset {asset.name}:{asset.version}")
+        for key in store.published.of_job(one.name):
+            raise JobInUse(one.name, f"the published pipeline {key}")
+
+
+def _leftovers(job: JobState, folder: JobFolder) -> list[Path]:
+    """What lies beside the job's targets and was never published."""
+    if job.type != "parallel" or not folder.spec.is_file():
+        return []
+    try:
+        staging = staging_of(msgspec.json.decode(folder.spec.read_bytes(), type=ParallelSpec))
+    except (OSError, msgspec.MsgspecError) as error:
+        log.warning("job %s: its staging is not known: %s", job.name, error)
+        return []
+    return [] if staging is None else [staging]

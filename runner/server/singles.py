@@ -1,0 +1,70 @@
+"""Admission of a command or parallel job of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from runner.entity.job import JobState
+from runner.errors import SpecInvalid, TargetExists
+from runner.schedule.prepare import is_taken, prepare
+from runner.server.admission import state_of
+from runner.server.targets import check_versions
+from runner.spec.jobs import Job, ParallelJob
+from runner.spec.load import job_of_document
+from runner.spec.places import Places
+from runner.spec.targets import Unplaceable, place, place_output
+from runner.spec.validate import validate
+from runner.store.home import Home, JobFolder
+from runner.store.store import Store
+
+
+def admit_single(store: Store, job: Job, draft: JobFolder, places: Places) -> JobState:
+    """Check the job and write its folder; the row to insert. See `admit`."""
+    name = str(job.name)
+    check_job(job, places)
+    document: dict[str, Any] = job.absolute_document()
+    check_versions(store, document.get("outputs", {}).values())
+    code = _code(store.home, job, document, draft, places)
+    final = store.home.job(name)
+    outputs = prepare(job, name=name, root_name=name, places=places, code=code, folder=draft, final=final)
+    return state_of(job, name, store.now(), outputs)
+
+
+def check_job(job: Job, places: Places) -> None:
+    """Everything at once; a target that exists is an error of its own when it is all that is wrong."""
+    problems = validate(job, places=places).problems
+    if not problems:
+        return
+    document: dict[str, Any] = job.absolute_document()
+    runner = document.get("runner") or {}
+    willing = job_of_document({**document, "runner": {**runner, "overwrite": True}}, job.base_path)
+    if validate(willing, places=places).problems or runner.get("overwrite"):
+        raise SpecInvalid(problems)
+    raise TargetExists(_taken(job, document, places) or problems[0].path)
+
+
+def _taken(job: Job, document: dict[str, Any], places: Places) -> str | None:
+    for name, value in document.get("outputs", {}).items():
+        try:
+            target = place_output(name, value, str(job.name), job.base_path, places)
+        except Unplaceable:
+            continue
+        if is_taken(target.path, target.is_folder):
+            return target.path
+    return None
+
+
+def _code(home: Home, job: Job, document: dict[str, Any], draft: JobFolder, places: Places) -> Path | None:
+    """The snapshot of the code: of a parallel job a copy in its folder, of a command a tree that is kept once."""
+    if isinstance(job, ParallelJob):
+        from runner.spec.resolve import snapshot_code
+
+        return snapshot_code(job, draft.code, places)
+    source = document.get("code")
+    placed = place(source, job.base_path, places) if source else None
+    if placed is None:
+        return None
+    from runner.spec.code_trees import pin_code
+
+    return pin_code(Path(placed), home.code, home=home.root).path
