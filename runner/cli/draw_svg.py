@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from html import escape
 
 from runner.cli.draw_text import fill_of
@@ -17,6 +18,8 @@ LAYER_HEIGHT = 104.0
 MARGIN = 24.0
 TITLE_HEIGHT = 32.0
 LABEL_LIMIT = 40
+PORT_GAP = 26.0
+"""Between the ends of arrows at one box, where there is room."""
 HEAD = """\
 <svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height:.0f}" \
 viewBox="0 0 {width:.0f} {height:.0f}" font-family="system-ui, sans-serif" role="img">
@@ -31,11 +34,12 @@ def svg(drawing: Drawing) -> str:
     """The drawing: steps from top to bottom, on each arrow the outputs that go along it, colours by status."""
     widths = {box.id: _width(box) for box in drawing.boxes}
     placed = place(widths, [(arrow.source, arrow.target) for arrow in drawing.arrows])
+    traced = _traced(drawing.arrows, placed, widths)
     width = max(placed.width, len(drawing.name) * 9) + 2 * MARGIN
     height = max(placed.layer_count, 1) * LAYER_HEIGHT - (LAYER_HEIGHT - BOX_HEIGHT) + 2 * MARGIN + TITLE_HEIGHT
     lines = [HEAD.format(width=width, height=height, title=escape(drawing.name), margin=MARGIN)]
-    lines += [_path(arrow, placed) for arrow in drawing.arrows]
-    lines += [_arrow_label(arrow, placed) for arrow in drawing.arrows if arrow.labels]
+    lines += [_path(arrow, at) for arrow, at in traced]
+    lines += [_arrow_label(arrow, at) for arrow, at in traced if arrow.labels]
     lines += [_box(box, placed, widths[box.id]) for box in drawing.boxes]
     return "\n".join([*lines, "</svg>"])
 
@@ -85,9 +89,30 @@ def _box(box: Box, placed: Placed, width: float) -> str:
     return "\n".join(lines)
 
 
-def _path(arrow: Arrow, placed: Placed) -> str:
+def _traced(
+    arrows: Sequence[Arrow], placed: Placed, widths: Mapping[str, float]
+) -> list[tuple[Arrow, list[tuple[float, int]]]]:
+    """Each arrow with its points; those of one box leave and arrive side by side, in the order of their other ends."""
+    leaving: dict[str, list[int]] = {}
+    arriving: dict[str, list[int]] = {}
+    paths = [list(placed.paths[arrow.source, arrow.target]) for arrow in arrows]
+    for number, arrow in enumerate(arrows):
+        leaving.setdefault(arrow.source, []).append(number)
+        arriving.setdefault(arrow.target, []).append(number)
+    moved: list[tuple[int, int, float]] = []
+    for ends, own, other in ((leaving, 0, 1), (arriving, -1, -2)):
+        for box, numbers in ends.items():
+            numbers.sort(key=lambda number: paths[number][other][0])
+            apart = min(PORT_GAP, widths[box] * 0.8 / len(numbers))
+            moved += [(number, own, (place - (len(numbers) - 1) / 2) * apart) for place, number in enumerate(numbers)]
+    for number, end, shift in moved:
+        across, layer = paths[number][end]
+        paths[number][end] = (across + shift, layer)
+    return list(zip(arrows, paths, strict=True))
+
+
+def _path(arrow: Arrow, points: Sequence[tuple[float, int]]) -> str:
     """From the bottom of one box to the top of the other, straight down through the layers between."""
-    points = placed.paths[arrow.source, arrow.target]
     x, y = MARGIN + points[0][0], _top(points[0][1]) + BOX_HEIGHT
     path = [f"M{x:.1f} {y:.1f}"]
     for number, (across, layer) in enumerate(points[1:], 1):
@@ -102,12 +127,13 @@ def _path(arrow: Arrow, placed: Placed) -> str:
     return f'<path d="{"".join(path)}" fill="none" stroke="#6b7280" stroke-width="1.2"{dash} marker-end="url(#tip)"/>'
 
 
-def _arrow_label(arrow: Arrow, placed: Placed) -> str:
-    """Beside the last piece of the arrow, just above its tip."""
-    points = placed.paths[arrow.source, arrow.target]
-    (x0, _), (x1, layer) = points[-2], points[-1]
-    x = MARGIN + x1 + (x0 - x1) * 0.3
+def _arrow_label(arrow: Arrow, points: Sequence[tuple[float, int]]) -> str:
+    """Above the tip of the arrow, on the side it comes from, so that it does not stand in the way of others."""
+    (before, _), (tip, layer) = points[-2], points[-1]
+    from_left = before < tip - 1
+    x = MARGIN + tip + (before - tip) * 0.12 + (-4 if from_left else 4)
     return (
-        f'<text x="{x + 5:.1f}" y="{_top(layer) - 18:.1f}" font-size="10.5" fill="#4b5563" '
+        f'<text x="{x:.1f}" y="{_top(layer) - 16:.1f}" font-size="10.5" fill="#4b5563" '
+        f'text-anchor="{"end" if from_left else "start"}" '
         f'stroke="#ffffff" stroke-width="3" paint-order="stroke">{escape(_cut(arrow.label))}</text>'
     )
