@@ -3,15 +3,33 @@ from runner.entity.status import JobStatus as JobStatus
 from runner.errors import RunnerError as RunnerError
 from runner.errors import ValidationError as ValidationError
 from runner.errors import ValidationException as ValidationException
+from runner.spec.command_job import Command as Command
+from runner.spec.command_job import CommandJob as CommandJob
+from runner.spec.distributions import MpiDistribution as MpiDistribution
+from runner.spec.distributions import PyTorchDistribution as PyTorchDistribution
+from runner.spec.distributions import RayDistribution as RayDistribution
+from runner.spec.distributions import TensorFlowDistribution as TensorFlowDistribution
 from runner.spec.jobs import Job as Job
 from runner.spec.jobs import ParallelJob as ParallelJob
 from runner.spec.load import load_job as load_job
+from runner.spec.pieces import BuildContext as BuildContext
+from runner.spec.pieces import CommandJobLimits as CommandJobLimits
+from runner.spec.pieces import Environment as Environment
 from runner.spec.pieces import Input as Input
 from runner.spec.pieces import JobResourceConfiguration as JobResourceConfiguration
 from runner.spec.pieces import Output as Output
+from runner.spec.pieces import QueueSettings as QueueSettings
 from runner.spec.pieces import ResourceConfiguration as ResourceConfiguration
 from runner.spec.pieces import RetrySettings as RetrySettings
 from runner.spec.pieces import RunFunction as RunFunction
 from runner.spec.pieces import SystemData as SystemData
+from runner.spec.services import AmlTokenConfiguration as AmlTokenConfiguration
+from runner.spec.services import JobService as JobService
+from runner.spec.services import JupyterLabJobService as JupyterLabJobService
+from runner.spec.services import ManagedIdentityConfiguration as ManagedIdentityConfiguration
+from runner.spec.services import SshJobService as SshJobService
+from runner.spec.services import TensorBoardJobService as TensorBoardJobService
+from runner.spec.services import UserIdentityConfiguration as UserIdentityConfiguration
+from runner.spec.services import VsCodeJobService as VsCodeJobService
 
 __version__: str

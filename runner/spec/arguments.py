@@ -11,13 +11,13 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from runner.spec.bindings import references, substitute
+from runner.spec.bindings import GroupOpen, decide_groups, substitute
 from runner.spec.findings import Findings, Path, nearest
-from runner.spec.schema import LOGGING_LEVEL, SECONDS, THRESHOLD
+from runner.spec.job_schema import SECONDS
+from runner.spec.schema import LOGGING_LEVEL, THRESHOLD
 from runner.spec.shapes import Choice, ListOf, Number, Shape, Whole, flag, text
 from runner.spec.sizes import mini_batch_text
 
-_GROUP = re.compile(r"\$\[\[(.*?)\]\](?!\])", re.DOTALL)
 _WORD = re.compile(r"\$\{\{.*?\}\}|\"[^\"]*\"|[^\s\"]", re.DOTALL)
 
 
@@ -31,13 +31,10 @@ def split_arguments(argument_text: str, has_value: Callable[[str], bool]) -> lis
     Raises:
         Unsplittable: a quote or an optional group is not closed.
     """
-
-    def keep(match: re.Match[str]) -> str:
-        return match[1] if all(map(has_value, references(match[1]))) else ""
-
-    kept = _GROUP.sub(keep, argument_text)
-    if "$[[" in kept:
-        raise Unsplittable("an optional group $[[ is not closed by ]]")
+    try:
+        kept = decide_groups(argument_text, has_value)
+    except GroupOpen as error:
+        raise Unsplittable(str(error)) from None
     words, word, at, begun = [], "", 0, False
     while at < len(kept):
         if kept[at].isspace():

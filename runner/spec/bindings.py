@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from runner.spec.findings import Findings, Path, did_you_mean
 
 REFERENCE = re.compile(r"\$\{\{(.*?)\}\}", re.DOTALL)
-_LEGACY = re.compile(r"(?<![{$])\{((?:inputs|outputs)\.\w+)\}(?!\})")
+_LEGACY = re.compile(r"(?<![{$])\{((?:inputs|outputs|search_space)\.\w+)\}(?!\})")
+_GROUP = re.compile(r"\$\[\[(.*?)\]\](?!\])", re.DOTALL)
 _KNOWN = re.compile(r"(inputs|outputs)\.(\w+)")
 
 
@@ -21,6 +22,31 @@ def reference_to(side: str, text: str) -> str | None:
     """The name x when `text` is exactly `${{side.x}}`."""
     match = re.fullmatch(rf"\s*\$\{{\{{\s*{side}\.(\w+)\s*\}}\}}\s*", text)
     return match[1] if match else None
+
+
+class GroupOpen(ValueError):
+    """An optional group that is not closed; the message says so."""
+
+
+def decide_groups(text: str, has_value: Callable[[str], bool]) -> str:
+    """The text with its optional groups `$[[...]]` decided: kept when every binding in one has a value, else dropped.
+
+    Raises:
+        GroupOpen: a group is not closed.
+    """
+
+    def keep(match: re.Match[str]) -> str:
+        return match[1] if all(map(has_value, references(match[1]))) else ""
+
+    decided = _GROUP.sub(keep, text)
+    if "$[[" in decided:
+        raise GroupOpen("an optional group $[[ is not closed by ]]")
+    return decided
+
+
+def outside_groups(text: str) -> list[str]:
+    """The bindings that stand outside optional groups, and so need a value."""
+    return references(_GROUP.sub("", text))
 
 
 def substitute(text: str, value_of: Callable[[str], str]) -> str:
@@ -36,10 +62,14 @@ def modernise(text: str, at: Path, found: Findings) -> str:
     return _LEGACY.sub(r"${{\1}}", text)
 
 
-def check_references(text: str, at: Path, found: Findings, inputs: set[str], outputs: set[str]) -> bool:
-    """Note every binding that is of no known form or names nothing; True when there is none."""
+def check_references(
+    text: str, at: Path, found: Findings, inputs: set[str], outputs: set[str], *, others: Collection[str] = ()
+) -> bool:
+    """Note every binding that is of no known form or names nothing; True when there is none. `others` are good too."""
     good = True
     for reference in references(text):
+        if reference in others:
+            continue
         match = _KNOWN.fullmatch(reference)
         if match is None:
             if reference.startswith("parent."):

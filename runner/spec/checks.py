@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from runner.spec.arguments import FIELD_OF
-from runner.spec.bindings import check_references, references
+from runner.spec.bindings import check_references
+from runner.spec.check_values import check_alone, check_assets, check_environment, check_places, check_strays
 from runner.spec.data_shapes import SPLIT_TYPES, is_literal
 from runner.spec.findings import Findings
-from runner.spec.findings import Path as Place
 from runner.spec.meaning import (
     effective,
     has_value,
@@ -21,16 +21,11 @@ from runner.spec.meaning import (
     text_of_literal,
 )
 from runner.spec.sizes import mini_batch_size
-from runner.spec.targets import Unplaceable, place, place_input
+from runner.spec.targets import Unplaceable, place
 
 _TARGET_TYPES = ("uri_file", "uri_folder", "mltable")
-_FREE = {(key,) for key in ("description", "display_name", "comment", "tags", "properties")} | {
-    ("input_data",),
-    ("environment_variables",),
-}
-"""Text that is only shown, and keys whose bindings have checks of their own."""
-_BOUND = {("task", "append_row_to"), ("task", "program_arguments")}
-_TEMPLATES = ("name", "output_name", "default_datastore")
+_BOUND = (("input_data",), ("environment_variables",), ("task", "append_row_to"), ("task", "program_arguments"))
+"""Keys whose bindings have checks of their own."""
 
 
 def check_sense(document: Mapping[str, Any], base: Path, found: Findings) -> None:
@@ -49,10 +44,11 @@ def check_sense(document: Mapping[str, Any], base: Path, found: Findings) -> Non
     _check_keys(document, settings["partition_keys"], found)
     _check_target(document, target, arguments.read, found)
     _check_runner(document, target, kinds, found)
-    _check_places(document, base, found)
-    _check_strays(document, (), found)
-    if isinstance(document.get("task", {}).get("environment"), Mapping):
-        _check_environment(document["task"]["environment"], base, found)
+    check_places(document, base, found)
+    check_assets(document, found)
+    check_strays(document, _BOUND, found)
+    check_environment(document.get("task", {}).get("environment"), ("task", "environment"), base, found)
+    check_alone(document, found)
 
 
 def _stand_in(document: Mapping[str, Any], reference: str) -> str:
@@ -119,9 +115,6 @@ def _check_target(document: Mapping[str, Any], target: str | None, read: Mapping
     if "/" in file_name or file_name.startswith("."):
         at = ("task", "program_arguments", "--append_row_file_name")
         found.problem(at, f"is {file_name!r}", "write a plain file name")
-    for name, value in document["outputs"].items():
-        if "name" in value:
-            found.notice(("outputs", name, "name"), "is kept, but this version registers no data assets")
 
 
 def _check_runner(document: Mapping[str, Any], target: str | None, kinds: set[Any], found: Findings) -> None:
@@ -143,58 +136,3 @@ def _check_runner(document: Mapping[str, Any], target: str | None, kinds: set[An
             found.problem(("runner", key), "is for tables, and the input is cut by files", "leave it out")
     if any(column != "path" for column in runner.get("keep_columns", ())):
         found.problem(("runner", "keep_columns"), "names columns, and files have none", "write `[path]`")
-
-
-def _check_places(document: Mapping[str, Any], base: Path, found: Findings) -> None:
-    for name, value in document["inputs"].items():
-        if is_literal(value):
-            continue
-        try:
-            place_input(value, base, None)
-        except Unplaceable as error:
-            found.problem(("inputs", name, "path"), error.what, error.remedy)
-    for name, value in document["outputs"].items():
-        at = ("outputs", name, "path")
-        path = value.get("path", "")
-        unknown = [reference for reference in references(path) if reference not in _TEMPLATES]
-        if unknown:
-            what = f"holds ${{{{{unknown[0]}}}}}, a template of no known form"
-            found.problem(at, what, "write ${{name}}, ${{output_name}} or ${{default_datastore}}")
-            continue
-        try:
-            if path:
-                place(path, base, None)
-        except Unplaceable as error:
-            found.problem(at, error.what, error.remedy)
-
-
-def _check_strays(value: Any, at: Place, found: Findings) -> None:
-    """Note bindings where nothing would ever put a value in."""
-    if at[:1] in _FREE or at[:2] in _BOUND or (at[:1] == ("outputs",) and at[2:] == ("path",)):
-        return
-    if isinstance(value, Mapping):
-        for name, inner in value.items():
-            _check_strays(inner, (*at, name), found)
-    elif isinstance(value, list):
-        for index, inner in enumerate(value):
-            _check_strays(inner, (*at, index), found)
-    elif isinstance(value, str) and (stray := references(value)) and found.is_clean(*at):
-        why = "but a job of its own has no parent" if stray[0].startswith("parent") else "where no binding is put in"
-        found.problem(at, f"holds ${{{{{stray[0]}}}}}, {why}", "write the value itself")
-
-
-def _check_environment(environment: Mapping[str, Any], base: Path, found: Findings) -> None:
-    conda, build = environment.get("conda_file"), environment.get("build")
-    if isinstance(conda, str):
-        _check_there(conda, ("task", "environment", "conda_file"), base, found)
-    if isinstance(build, Mapping) and isinstance(build.get("path"), str):
-        _check_there(build["path"], ("task", "environment", "build", "path"), base, found)
-
-
-def _check_there(path: str, at: tuple[str, ...], base: Path, found: Findings) -> None:
-    try:
-        placed = place(path, base, None)
-    except Unplaceable:
-        return  # a registered or remote environment, which is not used anyway
-    if placed is not None and not Path(placed).exists():
-        found.problem(at, f"leads to {placed}, and there is nothing", "mend the path, or leave it out")

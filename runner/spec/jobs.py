@@ -132,9 +132,25 @@ class Job(ABC):
             dest = kwargs.pop("path")
         dump_document(self.to_document(), self._base_path, dest, **kwargs)
 
-    @abstractmethod
     def to_document(self) -> dict[str, Any]:
         """The job as plain values in their final types, flat, paths as they were written."""
+        written = self.written()
+        found = Findings("")
+        shaped = self._shape(written, found)
+        # A job with something wrong is written as it was given, so that dumping loses nothing.
+        return written if found.problems else shaped
+
+    @abstractmethod
+    def _shape(self, written: dict[str, Any], found: Findings) -> dict[str, Any]:
+        """The written values in their final types."""
+
+    def written(self) -> dict[str, Any]:
+        """The fields as they were given, as plain values, without what was left out."""
+        said = {name: plain(getattr(self, name)) for name in self._fields}
+        said = {name: value for name, value in said.items() if value is not None}
+        if not said.get("runner"):
+            said.pop("runner", None)
+        return {"type": self.type, **said}
 
     def absolute_document(self) -> dict[str, Any]:
         """The document with every local path absolute: what travels and is stored."""
@@ -259,17 +275,5 @@ class ParallelJob(Job):
     def failed_mini_batch_count(self) -> int | None:
         return self._submitted.state.progress.failed_mini_batch_count if self._submitted.state else None
 
-    def to_document(self) -> dict[str, Any]:
-        written = self.written()
-        found = Findings("")
-        shaped = shape_job(written, found)
-        # A job with something wrong is written as it was given, so that dumping loses nothing.
-        return written if shaped is None or found.problems else shaped
-
-    def written(self) -> dict[str, Any]:
-        """The fields as they were given, as plain values, without what was left out."""
-        said = {name: plain(getattr(self, name)) for name in self._fields}
-        said = {name: value for name, value in said.items() if value is not None}
-        if not said["runner"]:
-            del said["runner"]
-        return {"type": self.type, **said}
+    def _shape(self, written: dict[str, Any], found: Findings) -> dict[str, Any]:
+        return shape_job(written, found)

@@ -8,13 +8,10 @@ from pathlib import Path
 from typing import IO, Any
 
 from runner.errors import ArgumentInvalid, Problem, SpecInvalid
-from runner.spec.checks import check_sense
 from runner.spec.document import Document, read_document, scalar_of
 from runner.spec.findings import Findings
-from runner.spec.jobs import Job, Origin, ParallelJob, Submitted
-from runner.spec.pieces import Input, JobResourceConfiguration, Output, RetrySettings, RunFunction
-from runner.spec.schema import shape_job
-from runner.spec.surroundings import check_code, check_data
+from runner.spec.jobs import Job, Origin, Submitted
+from runner.spec.kinds import Kind, kind_of_document
 
 
 def load_job(
@@ -43,27 +40,26 @@ def load_job(
     found = Findings(file, document.lines)
     for problem in document.problems:
         found.add(problem)
-    shaped = shape_job(document.values, found)
-    if shaped is None:
+    kind = kind_of_document(document.values, found)
+    shaped = kind.shape(document.values, base, found) if kind is not None else None
+    if kind is None or shaped is None:
         raise SpecInvalid(found.problems)
-    check_sense(shaped, base, found)
-    check_code(shaped, base, found)
+    kind.check(shaped, base, found)
     if found.problems:
-        check_data(shaped, base, found, None)
+        kind.check_data(shaped, base, found, None)
         raise SpecInvalid(found.problems)
     origin = Origin(file=file, lines=document.lines, notices=found.notices)
-    return _build(shaped, base, origin, Submitted())
+    return _build(kind, shaped, base, origin, Submitted())
 
 
-def job_of_document(
-    document: Mapping[str, Any], base: Path = Path("/"), *, submitted: Submitted | None = None
-) -> ParallelJob:
+def job_of_document(document: Mapping[str, Any], base: Path = Path("/"), *, submitted: Submitted | None = None) -> Job:
     """A job object from a document that was checked before, such as the store's; nothing is looked for on disk."""
     found = Findings("job")
-    shaped = shape_job(document, found)
-    if shaped is None or found.problems:
+    kind = kind_of_document(document, found)
+    shaped = kind.shape(document, base, found) if kind is not None else None
+    if kind is None or shaped is None or found.problems:
         raise SpecInvalid(found.problems)
-    return _build(shaped, base, None, submitted or Submitted())
+    return _build(kind, shaped, base, None, submitted or Submitted())
 
 
 def setting_of(text: str) -> dict[str, Any]:
@@ -134,19 +130,8 @@ def _override(document: Document, key: str, value: Any) -> None:
     document.problems = tuple(p for p in document.problems if p.path != key and not p.path.startswith(f"{key}."))
 
 
-def _build(shaped: dict[str, Any], base: Path, origin: Origin | None, submitted: Submitted) -> ParallelJob:
-    fields = {name: value for name, value in shaped.items() if name != "type"}
-    given = shaped["inputs"].items()
-    fields["inputs"] = {name: Input(**value) if isinstance(value, dict) else value for name, value in given}
-    fields["outputs"] = {name: Output(**value) for name, value in shaped["outputs"].items()}
-    for name, kind in (
-        ("task", RunFunction),
-        ("retry_settings", RetrySettings),
-        ("resources", JobResourceConfiguration),
-    ):
-        if name in shaped:
-            fields[name] = kind(**shaped[name])
-    job = ParallelJob(**fields)
+def _build(kind: Kind, shaped: dict[str, Any], base: Path, origin: Origin | None, submitted: Submitted) -> Job:
+    job = kind.build(shaped)
     job._base_path = base
     job._origin = origin
     job._submitted = submitted

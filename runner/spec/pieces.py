@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 from datetime import datetime
 from typing import Any
 
 
+class Piece:
+    """A value that YAML holds as a mapping of its fields."""
+
+
 def plain(value: Any) -> Any:
     """The value as YAML would hold it: pieces become mappings without their empty fields."""
-    if isinstance(value, _PIECES):
+    if isinstance(value, Piece) and is_dataclass(value):
         named = {field.name: plain(getattr(value, field.name)) for field in fields(value)}
         return {name: inner for name, inner in named.items() if inner is not None}
     if isinstance(value, dict):
@@ -22,7 +26,7 @@ def plain(value: Any) -> Any:
 
 
 @dataclass(kw_only=True)
-class Input:
+class Input(Piece):
     """Data (`type`, `path`, `mode`) or a typed value (`type`, `default`) that a job is given."""
 
     type: str = "uri_folder"
@@ -39,7 +43,7 @@ class Input:
 
 
 @dataclass(kw_only=True)
-class Output:
+class Output(Piece):
     """Where a result goes; without a path, to the default datastore."""
 
     type: str = "uri_folder"
@@ -51,7 +55,7 @@ class Output:
 
 
 @dataclass(kw_only=True)
-class RunFunction:
+class RunFunction(Piece):
     """The task of a parallel job: which script, with which arguments, and where its results go."""
 
     code: str | None = None
@@ -64,7 +68,7 @@ class RunFunction:
 
 
 @dataclass(kw_only=True)
-class RetrySettings:
+class RetrySettings(Piece):
     """How often a mini-batch is tried again, and how many seconds one call of run() may take."""
 
     max_retries: int | None = None
@@ -72,7 +76,7 @@ class RetrySettings:
 
 
 @dataclass(kw_only=True)
-class ResourceConfiguration:
+class ResourceConfiguration(Piece):
     """How many nodes, and of which kind."""
 
     instance_count: int | None = None
@@ -91,7 +95,45 @@ class JobResourceConfiguration(ResourceConfiguration):
 
 
 @dataclass(kw_only=True)
-class SystemData:
+class CommandJobLimits(Piece):
+    """How many seconds a command may run."""
+
+    timeout: float | str | None = None
+
+
+@dataclass(kw_only=True)
+class QueueSettings(Piece):
+    """Kept for services that have queues."""
+
+    job_tier: str | None = None
+    priority: str | None = None
+
+
+@dataclass(kw_only=True)
+class BuildContext(Piece):
+    """The folder that an image would be built from."""
+
+    path: str | None = None
+    dockerfile_path: str | None = None
+
+
+@dataclass(kw_only=True)
+class Environment(Piece):
+    """What a job would run in; where it is not configured, the machine as it is stands in."""
+
+    name: str | None = None
+    version: str | None = None
+    description: str | None = None
+    image: str | None = None
+    build: BuildContext | None = None
+    conda_file: Any = None
+    tags: dict[str, Any] | None = None
+    properties: dict[str, Any] | None = None
+    datastore: str | None = None
+
+
+@dataclass(kw_only=True)
+class SystemData(Piece):
     """Who made a job and when."""
 
     created_by: str | None = None
@@ -100,6 +142,3 @@ class SystemData:
     last_modified_by: str | None = None
     last_modified_by_type: str | None = None
     last_modified_at: datetime | None = None
-
-
-_PIECES = (Input, Output, RunFunction, RetrySettings, ResourceConfiguration, SystemData)

@@ -237,4 +237,4 @@ class Table:
         else:
             listed = ", ".join(sorted(self.keys))
             remedy = did_you_mean(name, self.keys, f"the keys here are {listed}")
-            found.problem(at, "is no key of a parallel job", remedy)
+            found.problem(at, "is no known key", remedy)

@@ -97,11 +97,11 @@ def check_data(document: Mapping[str, Any], base: Path, found: Findings, places:
         except Unplaceable as error:
             found.problem(("inputs", name, "path"), error.what, error.remedy)
             continue
-        if placed is not None:
-            _check_input(name, value["type"], Path(placed), found)
+        if placed is not None and os.path.isabs(placed):
+            _check_input(name, value["type"], Path(placed), found, reads_tables=document["type"] == "parallel")
 
 
-def _check_input(name: str, kind: str, path: Path, found: Findings) -> None:
+def _check_input(name: str, kind: str, path: Path, found: Findings, *, reads_tables: bool) -> None:
     at = ("inputs", name, "path")
     if not path.exists():
         found.problem(at, f"leads to {path}, and there is nothing", "mend the path")
@@ -111,14 +111,14 @@ def _check_input(name: str, kind: str, path: Path, found: Findings) -> None:
         found.problem(at, f"leads to the file {path}", "write `type: uri_file`, or the path of a folder")
     elif not os.access(path, os.R_OK | (os.X_OK if path.is_dir() else 0)):
         found.problem(at, f"leads to {path}, which may not be read", "change its permissions")
-    elif kind == "mltable" and (path.name == "MLTable" or (path / "MLTable").is_file()):
+    elif reads_tables and kind == "mltable" and (path.name == "MLTable" or (path / "MLTable").is_file()):
         what = f"leads to {path}, which has an MLTable file; this version does not read those"
         found.problem(at, what, "give a folder of Parquet or Arrow files without one")
 
 
 def check_targets(document: Mapping[str, Any], base: Path, found: Findings, places: Places) -> None:
     """Note targets that exist, cannot be written, meet each other, or hold an input."""
-    aggregated = target_name(document, Findings(""))
+    published = set(document["outputs"]) if document["type"] == "command" else {target_name(document, Findings(""))}
     overwrite = document.get("runner", {}).get("overwrite", False)
     targets = []
     for name, value in document["outputs"].items():
@@ -132,7 +132,7 @@ def check_targets(document: Mapping[str, Any], base: Path, found: Findings, plac
         is_known = bool(document.get("name")) or ("path" in value and "name" not in references(value["path"]))
         if is_known:
             _check_writable(at, target, found)
-        if is_known and name == aggregated and not overwrite and _exists(target):
+        if is_known and name in published and not overwrite and _exists(target):
             what = f"leads to {target.path}, and the output target exists already"
             found.problem(at, what, "remove it, write elsewhere, or submit with --overwrite")
     _check_apart(targets, document, base, places, found)
@@ -182,9 +182,11 @@ def _check_apart(
 
 def say_fallbacks(document: Mapping[str, Any], places: Places, found: Findings) -> None:
     """Say once what stands in for a compute or an environment that is not configured."""
+    at = ("environment",) if document["type"] == "command" else ("task", "environment")
+    holder = document if document["type"] == "command" else document.get("task", {})
     compute = places.compute_of(document.get("compute")).notice
-    environment = places.environment_notice(document.get("task", {}).get("environment"))
+    environment = places.environment_notice(holder.get("environment"))
     if compute is not None:
         found.notice(("compute",), compute)
     if environment is not None:
-        found.notice(("task", "environment"), environment)
+        found.notice(at, environment)

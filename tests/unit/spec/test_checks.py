@@ -9,6 +9,7 @@ import pytest
 from runner.spec.checks import check_sense
 from runner.spec.document import read_document
 from runner.spec.findings import Findings
+from runner.spec.kinds import KINDS, kind_of_document
 from runner.spec.schema import JOB, LATER, RUNNER, shape_job
 
 BASE = Path("/nonexistent")
@@ -34,9 +35,10 @@ def check(text: str) -> Findings:
     found = Findings("job.yml", document.lines)
     for problem in document.problems:
         found.add(problem)
-    shaped = shape_job(document.values, found)
-    if shaped is not None:
-        check_sense(shaped, BASE, found)
+    kind = kind_of_document(document.values, found)
+    if kind is not None:
+        assert kind is KINDS["parallel"]
+        check_sense(shape_job(document.values, found), BASE, found)
     return found
 
 
@@ -53,11 +55,11 @@ def test_a_sound_job_has_no_problem_and_no_notice() -> None:
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        ("mini_batch_sizes: '5'", "mini_batch_sizes is no key of a parallel job; did you mean `mini_batch_size`?"),
+        ("mini_batch_sizes: '5'", "mini_batch_sizes is no known key; did you mean `mini_batch_size`?"),
         ("entry_script: x.py", "entry_script does not belong here; write it below `task:`"),
         ("timeout: 60", "timeout does not belong here; write it below `retry_settings:`"),
         ("output_format: csv", "output_format does not belong here; write it below `runner:`"),
-        ("zzz: 1", "zzz is no key of a parallel job; the keys here are "),
+        ("zzz: 1", "zzz is no known key; the keys here are "),
         ("mini_batch_size: 0", "mini_batch_size is 0: a mini-batch holds at least one item"),
         ("mini_batch_size: 10 tb", "mini_batch_size is '10 tb'; write \"10\" files"),
         ("mini_batch_size: 1.5", "mini_batch_size is 1.5;"),
@@ -80,10 +82,10 @@ def test_a_sound_job_has_no_problem_and_no_notice() -> None:
         ("retry_settings: {max_retries: -1}", "retry_settings.max_retries is -1;"),
         (
             "retry_settings: {retries: 1}",
-            "retry_settings.retries is no key of a parallel job; did you mean `max_retries`?",
+            "retry_settings.retries is no known key; did you mean `max_retries`?",
         ),
         ("resources: {instance_count: 0}", "resources.instance_count is 0;"),
-        ("resources: {instance_counts: 1}", "resources.instance_counts is no key of a parallel job; did you mean"),
+        ("resources: {instance_counts: 1}", "resources.instance_counts is no known key; did you mean"),
         ("resources: {shm_size: big}", "resources.shm_size is 'big';"),
         ("partition_keys: store", "partition_keys is 'store', not a list; write [store, brand]"),
         ("partition_keys: [1]", "partition_keys[0] is 1, not text"),
@@ -102,7 +104,7 @@ def test_a_sound_job_has_no_problem_and_no_notice() -> None:
         ("name: a/b", "name is 'a/b', which cannot name a job;"),
         ("name: a--b", "name is 'a--b', which cannot name a job;"),
         ("display_name: 2024-01-01", "display_name is a bare date (2024-01-01); put it in quotes"),
-        ("runner: {mini_batch_formats: arrow}", "runner.mini_batch_formats is no key of a parallel job; did you mean"),
+        ("runner: {mini_batch_formats: arrow}", "runner.mini_batch_formats is no known key; did you mean"),
         ("runner: {mini_batch_format: spark}", "runner.mini_batch_format is 'spark'; write `pandas`, `arrow`,"),
         ("runner: {columns: []}", "runner.columns is an empty list;"),
         ("runner: {part_size: 10 tb}", "runner.part_size is '10 tb', not a size;"),
@@ -168,7 +170,7 @@ def test_every_form_of_a_size_is_taken_for_tables(size: str) -> None:
         ("a: {type: uri_foldr, path: x}", "inputs.a.type is 'uri_foldr';"),
         ("a: {type: uri_file, path: x, mode: rw_mount}", "inputs.a.mode is 'rw_mount';"),
         ("a: {type: uri_file, path: x, mode: eval_mount}", "inputs.a.mode is 'eval_mount';"),
-        ("a: {type: uri_file, path: x, kind: y}", "inputs.a.kind is no key"),
+        ("a: {type: uri_file, path: x, kind: y}", "inputs.a.kind is no known key"),
         ("a: {path: 'azureml:name:1'}", "inputs.a.path is 'azureml:name:1', a registered asset"),
         ("a: {path: 'https://x.test/y'}", "inputs.a.path is 'https://x.test/y', which is no place on this machine"),
         ("a: {path: '${{parent.inputs.x}}'}", "inputs.a.path is '${{parent.inputs.x}}', and a job of its own"),
@@ -201,7 +203,7 @@ def test_what_is_wrong_with_an_output_is_told(output: str, says: str) -> None:
 @pytest.mark.parametrize(
     ("task", "says"),
     [
-        ("{entry_scrip: x.py}", "entry_scrip is no key of a parallel job; did you mean `entry_script`?"),
+        ("{entry_scrip: x.py}", "entry_scrip is no known key; did you mean `entry_script`?"),
         ("{code: ./code}", "has no entry_script;"),
         ("{entry_script: x.py, type: command}", "type is 'command';"),
         ("{entry_script: x.py, append_row_to: scores}", "append_row_to is 'scores';"),
@@ -249,17 +251,18 @@ def test_all_problems_are_told_at_once_in_the_order_of_lines() -> None:
     assert lines == sorted(lines)
 
 
-@pytest.mark.parametrize("kind", ["command", "pipeline", "sweep", "spark", "automl"])
+@pytest.mark.parametrize("kind", ["sweep", "spark", "automl", "import", "finetuning", "distillation", "data_transfer"])
 def test_other_kinds_of_jobs_are_refused_by_name_and_by_nothing_else(kind: str) -> None:
     problems = told(f"type: {kind}\ncommand: echo\njobs: {{}}\n")
     assert len(problems) == 1
-    assert f"type is '{kind}'" in problems[0]
-    assert "type: parallel" in problems[0]
+    assert problems[0].startswith(f"job.yml:1: type is '{kind}', a kind of job that this runner does not run; write ")
 
 
-def test_the_kind_is_read_in_any_case_and_must_be_there() -> None:
+def test_the_kind_is_read_in_any_case_and_without_one_a_parallel_job_is_told_to_say_so() -> None:
     assert told("type: PARALLEL\n" + INPUTS + DATA + TASK) == []
-    assert told(INPUTS)[0].startswith("job.yml:1: type is missing; write `type: parallel`")
+    assert told(INPUTS + DATA + TASK) == [
+        "job.yml:1: type is missing, so this would be a command; write `type: parallel`"
+    ]
 
 
 @pytest.mark.parametrize("key", sorted(LATER))
