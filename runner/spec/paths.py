@@ -55,17 +55,34 @@ def _each_path(document: dict[str, Any], change: Callable[[str], str]) -> dict[s
     for side in ("inputs", "outputs"):
         if isinstance(items := document.get(side), dict):
             result[side] = {name: _with(item, ("path",), change) for name, item in items.items()}
-    task = document.get("task")
-    if isinstance(task, dict):
-        task = _with(task, ("code",), change)
-        script = task.get("entry_script")
-        if "code" not in task and isinstance(script, str) and script.endswith(".py"):
-            task = _with(task, ("entry_script",), change)
-        task["environment"] = _with(_with(task.get("environment"), ("conda_file",), change), ("build", "path"), change)
-        if task["environment"] is None:
-            del task["environment"]
-        result["task"] = task
+    match str(document.get("type") or "command").lower():
+        case "command":
+            result = _command_paths(result, change)
+        case "parallel" if isinstance(task := document.get("task"), dict):
+            result["task"] = _task_paths(task, change)
     return result
+
+
+def _command_paths(document: dict[str, Any], change: Callable[[str], str]) -> dict[str, Any]:
+    result = _environment_paths(_with(document, ("code",), change), change)
+    if isinstance(includes := document.get("additional_includes"), list):
+        result["additional_includes"] = [_with({"path": item}, ("path",), change)["path"] for item in includes]
+    return result
+
+
+def _task_paths(task: dict[str, Any], change: Callable[[str], str]) -> dict[str, Any]:
+    result = _with(task, ("code",), change)
+    script = task.get("entry_script")
+    if "code" not in task and isinstance(script, str) and script.endswith(".py"):
+        result = _with(result, ("entry_script",), change)
+    return _environment_paths(result, change)
+
+
+def _environment_paths(document: dict[str, Any], change: Callable[[str], str]) -> dict[str, Any]:
+    environment = document.get("environment")
+    if not isinstance(environment, dict):
+        return document
+    return {**document, "environment": _with(_with(environment, ("conda_file",), change), ("build", "path"), change)}
 
 
 def _with(value: Any, at: tuple[str, ...], change: Callable[[str], str]) -> Any:
