@@ -1,4 +1,4 @@
-"""`python -m runner.compose drive NAME`: the door of a driver's process."""
+"""The doors of processes: `python -m runner.compose drive NAME` runs a job, `nurse NAME DESCRIPTOR` forks its steps."""
 
 from __future__ import annotations
 
@@ -10,17 +10,26 @@ from runner.store.home import Home
 
 
 def main() -> int:
-    """Drive the job that the command line names; 2 when it names none."""
-    if sys.argv[1:2] != ["drive"] or len(sys.argv) != 3:
-        sys.stderr.write("usage: python -m runner.compose drive NAME\n")
-        return 2
+    """Do what the command line says; 2 when it says nothing known."""
+    match sys.argv[1:]:
+        case ["drive", name]:
+            return _drive(name)
+        case ["nurse", _, descriptor] if descriptor.isdecimal():
+            from runner.compose.driver import nurse
+
+            return nurse(int(descriptor))
+    sys.stderr.write("usage: python -m runner.compose drive NAME\n")
+    return 2
+
+
+def _drive(name: str) -> int:
     loads = os.environ.pop(LOADS, "")
-    if loads and not _is_told_to_go(sys.argv[2], loads):
+    if loads and not _is_told_to_go(name, loads):
         return 0
     # After Ray, which everything waits for; what else a driver needs is loaded while Ray is connected to.
     from runner.compose.driver import drive
 
-    return drive(sys.argv[2])
+    return drive(name)
 
 
 def _is_told_to_go(name: str, loads: str) -> bool:

@@ -15,6 +15,8 @@ from runner.store.store import Store
 if TYPE_CHECKING:
     from runner.cluster.base import Cluster
 
+LOG_FORMAT = "%(asctime)s|%(levelname)s|%(process)d|%(name)s|%(message)s"
+
 
 def connect_cluster(home: Home, spec: ParallelSpec, emit: Emit, say: Say) -> Cluster:
     """The cluster a job asks for: this process, a configured Ray, or the embedded one of this home."""
@@ -29,10 +31,18 @@ def connect_cluster(home: Home, spec: ParallelSpec, emit: Emit, say: Say) -> Clu
 
 def drive(name: str) -> int:
     """Run job `name` of RUNNER_HOME to its end in this process."""
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s|%(levelname)s|%(process)d|%(name)s|%(message)s", stream=sys.stderr
-    )
+    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, stream=sys.stderr)
     return drive_here(Home(), name)
+
+
+def nurse(descriptor: int) -> int:
+    """Fork drivers for the steps of a pipeline, as its driver asks through a socket, until that closes."""
+    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, stream=sys.stderr)
+    import runner.schedule.command  # noqa: F401 - what most steps need, loaded once for all of them
+    from runner.pipeline import nursery
+
+    home = Home()
+    return nursery.nurse(descriptor, lambda step: drive_here(home, step))
 
 
 def drive_here(home: Home, name: str) -> int:
@@ -68,7 +78,7 @@ def driver_of(home: Home, name: str) -> AnyDriver:
     if kind == "pipeline":
         from runner.pipeline.driver import PipelineDriver
 
-        return PipelineDriver(home, name, lambda step: drive_here(home, step))
+        return PipelineDriver(home, name, [sys.executable, "-P", "-m", "runner.compose", "nurse", name])
     from runner.schedule.driver import Driver
 
     return Driver(home, name, lambda spec, emit, say: connect_cluster(home, spec, emit, say))

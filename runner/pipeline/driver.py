@@ -1,0 +1,420 @@
+"""The driver of a pipeline: a shell of I/O around the core, which decides.
+
+Order of events: take the pipeline's lock; start the nursery; read where an earlier run has left each step; then wait
+for ends of steps and do what follows. No user code runs here, and no step depends on this process: when it is killed
+the steps go on, and the next driver attaches to them by their locks. What is true of a step is in its row and its
+folder; nothing about it is only known here.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+import msgspec
+
+from runner.entity.asset import OutputRecord
+from runner.entity.job import JobError, JobState, OutputState
+from runner.entity.pipeline import PipelineSpec, PromotedOutput
+from runner.entity.status import JobStatus
+from runner.errors import CommandLost, Defect, IllegalTransition, RunnerError, StepsFailed, StorageFailed
+from runner.pipeline.core import (
+    Abandon,
+    Action,
+    Attach,
+    Core,
+    Finish,
+    Launch,
+    Look,
+    Prepare,
+    Resume,
+    Reuse,
+    Stop,
+)
+from runner.pipeline.execution_log import ExecutionLog
+from runner.pipeline.nursery import Nursery, NurseryGone
+from runner.pipeline.opening import Looked, Opening
+from runner.pipeline.reuse import ReuseDesk
+from runner.pipeline.slots import default_limit, weigh
+from runner.pipeline.watch import Hands, Watch
+from runner.schedule.cancel import Canceled
+from runner.schedule.contents import Contents
+from runner.schedule.shell import Ending, Shell
+from runner.spec.places import Places
+from runner.store.home import Home
+from runner.store.lock import JobLock
+
+log = logging.getLogger(__name__)
+
+TICK_S = 0.2
+"""How often requests to cancel single steps are looked for; ends of steps are not found this way."""
+GLANCE_S = 1.0
+"""A reader that looks whether a driver lives holds the lock for a moment."""
+HANDS = 4
+_S = JobStatus
+_MOVING = (_S.RUNNING, _S.FINALIZING, _S.COMPLETED)
+
+
+class PipelineDriver:
+    """Runs the pipeline `name` of a home. `nursery` is the command of a process that forks drivers of steps."""
+
+    def __init__(self, home: Home, name: str, nursery: Sequence[str]) -> None:
+        self._home, self._name = home, name
+        self._shell = Shell(home, name)
+        self._nursery = Nursery(nursery, {**os.environ, "RUNNER_HOME": str(home.root)})
+        self._finish: Finish | None = None
+        self._looked: dict[str, Looked] = {}
+        self._began: dict[str, float] = {}
+        self._confirming = 0
+        self._is_running = False
+        self._seen = 0
+
+    def run(self) -> int:
+        """Run the pipeline to a terminal status and return its exit code; 0 without a word when another driver does."""
+        return self._shell.run(self)
+
+    def cancel(self) -> None:
+        """Ask for a cancel, as a signal handler does."""
+        self._shell.cancelled.set()
+
+    # ---- the journey ------------------------------------------------------------------------------------
+    def travel(self) -> None:
+        """Bring every step as far as it gets."""
+        self._store = self._shell.store
+        self._log = ExecutionLog(self._shell.folder.logs)
+        self._shell.move(_S.PREPARING)
+        self._nursery.open()
+        self._watch, self._hands = Watch(), Hands(HANDS)
+        try:
+            self._begin()
+            while self._finish is None:
+                self._watch.wait(TICK_S)
+                self._tick()
+            self._conclude(self._finish)
+        except Canceled:
+            raise
+        except Exception:
+            self._store.cancel_steps(self._name)  # nobody would look after those that go on
+            raise
+        finally:
+            self._hands.close()
+            self._watch.close()
+            self._nursery.close()
+
+    def arrive(self, status: JobStatus, error: JobError | None) -> Ending:
+        """What is recorded with the last status."""
+        if hasattr(self, "_log"):
+            self._log.say(f"The pipeline is {status}" + (f": {error.message}" if error is not None else "."))
+        if status is not _S.COMPLETED:
+            return Ending()
+        return Ending(records=tuple(self._records()))
+
+    def leave(self, status: JobStatus) -> None:
+        """Nothing is left to do."""
+
+    def _begin(self) -> None:
+        spec = self._spec = msgspec.json.decode(self._shell.folder.spec.read_bytes(), type=PipelineSpec)
+        self._steps = {step.key: step for step in spec.steps}
+        self._promoted: dict[str, list[PromotedOutput]] = {}
+        for output in spec.outputs:
+            self._promoted.setdefault(output.step, []).append(output)
+        self._outputs = {output.name: output for output in self._store.get(self._name).outputs}
+        places = Places.read(self._home.root, os.environ)
+        desk = ReuseDesk(self._store, Contents(self._store), places, spec)
+        self._opening = Opening(self._store, spec, places, desk)
+        limit = spec.max_concurrent_steps or default_limit()
+        cores = len(os.sched_getaffinity(0))
+        weights = {step.key: weigh(step, places, cores) for step in spec.steps if step.type == "parallel"}
+        self._core = Core(spec.steps, limit=limit, goes_on=spec.continue_on_step_failure, weights=weights)
+        for notice in spec.notices:
+            self._tell(notice)
+        self._tell(
+            f"continue_on_step_failure is {str(spec.continue_on_step_failure).lower()}: when a step fails, "
+            + ("what does not need it goes on" if spec.continue_on_step_failure else "the others are cancelled")
+            + f"; at most {limit} steps at a time"
+        )
+        found = {}
+        for state in self._store.steps(self._name):
+            found[state.step] = self._status_of(state)
+            self._show_outputs(state)
+        self._watch.on_cancel(self._shell.cancelled, lambda: self._do(self._core.on_cancel()))
+        self._do(self._core.begin(found))
+
+    def _conclude(self, finish: Finish) -> None:
+        if finish.status is _S.CANCELED:
+            raise Canceled
+        if finish.status is _S.FAILED:
+            while self._confirming:
+                self._watch.wait(None)
+            raise StepsFailed(", ".join(finish.failed), self._reason_of(finish.failed[0]))
+        self._move_on()
+        self._shell.move(_S.FINALIZING)
+        while self._confirming:
+            self._watch.wait(None)
+
+    # ---- what the core wants ----------------------------------------------------------------------------
+    def _do(self, actions: list[Action]) -> None:
+        preparing = [(action.key, self._steps[action.key].job) for action in actions if isinstance(action, Prepare)]
+        if preparing:
+            self._log.submitting(preparing)
+        for action in actions:
+            match action:
+                case Look(key):
+                    self._look(key)
+                case Reuse(key):
+                    self._reuse(key)
+                case Prepare(key):
+                    self._prepare(key)
+                case Launch(key):
+                    self._launch(key)
+                case Attach(key):
+                    self._tell(f"Step {key} is in progress already.")
+                    self._await_lock(key)
+                case Resume(key, count):
+                    self._resume(key, count)
+                case Abandon(key, is_cancelled):
+                    self._abandon(key, is_cancelled)
+                case Stop():
+                    self._store.cancel_steps(self._name)
+                case Finish():
+                    self._finish = action
+
+    def _look(self, key: str) -> None:
+        step = self._steps[key]
+
+        def look() -> Callable[[], None]:
+            looked = self._opening.look(step)
+
+            def tell() -> None:
+                self._looked[key] = looked
+                self._do(self._core.on_looked(key, is_hit=looked.is_hit))
+
+            return tell
+
+        self._by_hand(key, look)
+
+    def _reuse(self, key: str) -> None:
+        looked = self._looked.pop(key)
+        try:
+            self._opening.reuse(self._steps[key], looked)
+        except IllegalTransition:  # somebody has just cancelled it, which the next tick sees
+            self._end_unbegun(key)
+            return
+        assert looked.verdict is not None
+        self._log.say(f"Step {key} need not run: {looked.verdict.reason}.")
+        self._on_ended(self._store.get(self._steps[key].job), is_reused=True)
+
+    def _prepare(self, key: str) -> None:
+        step, looked = self._steps[key], self._looked.pop(key)
+
+        def make() -> Callable[[], None]:
+            try:
+                self._opening.prepare(step, looked)
+            except IllegalTransition:
+                return lambda: self._end_unbegun(key)
+            return lambda: self._on_prepared(key)
+
+        self._by_hand(key, make)
+
+    def _on_prepared(self, key: str) -> None:
+        self._show_outputs(self._store.get(self._steps[key].job))
+        self._queue()
+        self._do(self._core.on_prepared(key))
+
+    def _launch(self, key: str) -> None:
+        job = self._steps[key].job
+        path = self._home.job(job).logs / "sys" / "driver.txt"
+        self._began[key] = time.monotonic()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = self._nursery.fork(job, path)
+        except (OSError, StorageFailed) as error:
+            self._fail(key, StorageFailed(str(path), f"no driver could be started: {error}"))
+        except NurseryGone as error:
+            self._fail(key, CommandLost(f"no driver could be started: {error}"))
+        else:
+            self._watch.on_process_end(descriptor, lambda: self._on_process_end(key))
+
+    def _resume(self, key: str, count: int) -> None:
+        self._tell(f"Step {key} has lost its driver and is resumed, time {count}.")
+        try:
+            self._opening.begin_again(self._steps[key], f"its driver was lost; resumed, time {count}", wait_s=GLANCE_S)
+        except (CommandLost, IllegalTransition):  # somebody was quicker: who holds the lock drives it, or it has ended
+            self._on_process_end(key)
+            return
+        self._launch(key)
+
+    def _abandon(self, key: str, is_cancelled: bool) -> None:
+        """End a step in the place of its driver, unless it has one after all."""
+        job = self._steps[key].job
+        lock = JobLock.take(self._home.job(job).lock, wait_s=GLANCE_S) if self._home.job(job).root.is_dir() else None
+        if lock is None and self._home.job(job).root.is_dir():
+            self._await_lock(key)
+            return
+        try:
+            if is_cancelled:
+                self._store.request_cancel(job)
+                self._store.move(job, _S.CANCELED, "no driver was there to end it")
+            else:
+                self._opening.fail(self._steps[key], CommandLost("its driver was lost again and again"))
+        except RunnerError as error:
+            log.info("step %s was ended by somebody else: %s", key, error)
+        finally:
+            if lock is not None:
+                lock.release()
+        self._on_ended(self._store.get(job))
+
+    def _fail(self, key: str, error: RunnerError) -> None:
+        """A step that cannot begin."""
+        try:
+            self._opening.fail(self._steps[key], error)
+        except IllegalTransition:
+            self._end_unbegun(key)
+            return
+        self._on_ended(self._store.get(self._steps[key].job))
+
+    def _by_hand(self, key: str, work: Callable[[], Callable[[], None]]) -> None:
+        """Have something done by another thread, and what it returns in this one. An error fails the step."""
+
+        def do() -> None:
+            try:
+                news = work()
+            except RunnerError as error:
+                failed = error
+                self._watch.tell(lambda: self._fail(key, failed))
+            except Exception as error:  # the step fails by it, with the traceback in this driver's log
+                log.exception("step %s", key)
+                defect = Defect(f"{type(error).__name__}: {error}")
+                self._watch.tell(lambda: self._fail(key, defect))
+            else:
+                self._watch.tell(news)
+
+        self._hands.give(do)
+
+    # ---- how steps end ----------------------------------------------------------------------------------
+    def _on_process_end(self, key: str) -> None:
+        state = self._store.get(self._steps[key].job)
+        if state.status.is_terminal:
+            self._on_ended(state)
+        else:
+            self._await_lock(key)  # it is dead, or has found another driver at work
+
+    def _await_lock(self, key: str) -> None:
+        self._watch.on_lock_free(self._home.job(self._steps[key].job).lock, lambda: self._on_lock_free(key))
+
+    def _on_lock_free(self, key: str) -> None:
+        state = self._store.get(self._steps[key].job)
+        if state.status.is_terminal:
+            self._on_ended(state)
+        else:
+            self._do(self._core.on_lost(key, is_cancelled=self._status_of(state) is _S.CANCEL_REQUESTED))
+
+    def _on_ended(self, state: JobState, *, is_reused: bool = False) -> None:
+        key = state.step
+        if not is_reused:
+            took = f" after {time.monotonic() - self._began[key]:.1f} s" if key in self._began else ""
+            why = f": {state.error.message}" if state.error is not None else ""
+            self._log.say(f"Step {key} is {state.status}{took}{why}")
+        self._show_outputs(state)
+        if state.status is _S.COMPLETED:
+            self._move_on()
+            if not is_reused:
+                self._confirm(key)
+        actions = self._core.on_ended(key, state.status)
+        self._shell.pulse.say(f"{self._core.ended_count} of {len(self._steps)} steps have ended")
+        self._do(actions)
+
+    def _confirm(self, key: str) -> None:
+        """Look again at the inputs of a step that has completed: if they are the same, later steps may reuse it."""
+        self._confirming += 1
+
+        def confirmed() -> None:
+            self._confirming -= 1
+
+        def confirm() -> None:
+            try:
+                self._opening.confirm(self._steps[key])
+            except RunnerError as error:
+                log.warning("step %s is not reused later: %s", key, error)
+            finally:
+                self._watch.tell(confirmed)
+
+        self._hands.give(confirm)
+
+    def _end_unbegun(self, key: str) -> None:
+        """Canceled for a step without a driver that was asked to end."""
+        job = self._steps[key].job
+        if self._store.is_cancel_requested(job):
+            self._store.move(job, _S.CANCELED, "cancelled before it began")
+        self._on_ended(self._store.get(job))
+
+    def _tick(self) -> None:
+        """Look for what others have asked of single steps, and whether the first step has begun to run."""
+        has_changed, self._seen = self._store.has_changed(self._seen)
+        if not has_changed:
+            return
+        if not self._is_running and self._store.list(parent=self._name, statuses=_MOVING, limit=1, archived=None).jobs:
+            self._move_on()
+        asked = self._store.list(
+            parent=self._name, statuses=[_S.CANCEL_REQUESTED], limit=len(self._steps), archived=None
+        )
+        if asked.jobs:
+            unbegun = set(self._core.unbegun())
+            for state in asked.jobs:
+                if state.step in unbegun:
+                    self._end_unbegun(state.step)
+
+    # ---- what is told -----------------------------------------------------------------------------------
+    def _tell(self, text: str) -> None:
+        self._shell.pulse.say(text)
+        self._log.say(text)
+
+    def _status_of(self, state: JobState) -> JobStatus:
+        """The status a step is in, also while its driver is silent."""
+        if state.status is _S.NOT_RESPONDING and self._store.is_cancel_requested(state.name):
+            return _S.CANCEL_REQUESTED
+        return state.status
+
+    def _queue(self) -> None:
+        if not self._is_running and self._store.get(self._name).status is _S.PREPARING:
+            self._move(_S.QUEUED)
+
+    def _move_on(self) -> None:
+        """Running: a step has left Queued, or need not run."""
+        if not self._is_running:
+            self._is_running = True
+            self._move(_S.RUNNING)
+
+    def _move(self, status: JobStatus) -> None:
+        try:
+            self._shell.move(status)
+        except Canceled:
+            pass  # the watch tells
+
+    def _show_outputs(self, state: JobState) -> None:
+        """Keep the places of promoted outputs right: an earlier result may be elsewhere than was foreseen."""
+        changed = False
+        for promoted in self._promoted.get(state.step, ()):
+            for output in state.outputs:
+                known = self._outputs.get(promoted.name)
+                if output.name == promoted.output and output.path and (known is None or known.path != output.path):
+                    self._outputs[promoted.name] = OutputState(
+                        name=promoted.name, type=promoted.type or output.type, path=output.path
+                    )
+                    changed = True
+        if changed:
+            self._store.set_outputs(self._name, tuple(self._outputs.values()))
+
+    def _records(self) -> Iterator[OutputRecord]:
+        for promoted in self._spec.outputs:
+            for one in self._store.reuse.records(self._steps[promoted.step].job):
+                if one.name == promoted.output:
+                    yield OutputRecord(name=promoted.name, type=one.type, path=one.path, content=one.content)
+
+    def _reason_of(self, key: str) -> str:
+        state = self._store.get(self._steps[key].job)
+        if state.status is _S.CANCELED:
+            return f"{key} was cancelled"
+        return f"{key}: {state.error.message if state.error is not None else state.message or state.status}"
