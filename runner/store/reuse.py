@@ -31,6 +31,11 @@ class Reuse:
         sql = f"{_ENTRY} reuse.family = ? AND reuse.is_source = 1 ORDER BY reuse.job_id DESC LIMIT ?"
         return tuple(map(self._entry, self._database.rows(sql, (family, limit))))
 
+    def barred(self, key: str, limit: int = 10) -> tuple[str, ...]:
+        """The jobs with this key whose results may not be used, or not yet, the newest first."""
+        sql = "SELECT job.name FROM reuse JOIN job ON job.id = reuse.job_id WHERE reuse_key = ? AND is_source = 0"
+        return tuple(row["name"] for row in self._database.rows(f"{sql} ORDER BY job_id DESC LIMIT ?", (key, limit)))
+
     def key_of(self, job: str) -> ReuseKey | None:
         """The key that was put for a job."""
         row = self._database.row("SELECT * FROM reuse WHERE job_id = (SELECT id FROM job WHERE name = ?)", (job,))
