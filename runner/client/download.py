@@ -1,4 +1,4 @@
-"""Writes the outputs of a job below `named-outputs/`."""
+"""Writes the outputs of a job below `artifacts/` and `named-outputs/`."""
 
 from __future__ import annotations
 
@@ -7,40 +7,93 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from runner.client.backend import Backend
+from runner.client.job import log_name
+from runner.entity.job import JobState
 from runner.entity.page import Chunk
-from runner.errors import OutputMissing, StorageFailed
+from runner.errors import JobStatusConflict, LogMissing, OutputMissing, StorageFailed
+
+DEFAULT = "default"
+"""The output that every job has: its logs, and what a command left in `outputs/` and `logs/` of its working folder."""
+_READABLE = ("Completed", "Failed", "Canceled", "NotResponding")
 
 
-def download(backend: Backend, name: str, into: Path, output: str | None) -> list[Path]:
-    """Write one output, or all that hold anything, to `into/named-outputs/<output>/`; the paths of the files.
+def download(
+    backend: Backend, name: str, into: Path, output: str | None = None, *, everything: bool = False
+) -> list[Path]:
+    """Write one output to `into`, or with `everything` all of them that hold anything; the paths of the files.
 
     OutputMissing, naming what there is, when there is nothing to write.
     """
+    state = backend.get(name)
+    if state.status not in _READABLE:
+        raise JobStatusConflict(name, str(state.status), "downloaded", f"wait for its end: `runner watch {name}`")
+    if output is None and not everything and state.type == "parallel":
+        return _named(backend, state, into)  # what it makes goes to its named outputs alone
+    if output is None and not everything:
+        output = DEFAULT
+    if output == DEFAULT:
+        written = _artifacts(backend, state, into)
+        if not written:
+            raise OutputMissing(name, "'default' that holds anything", _names(state))
+        return written
     if output is not None:
-        return _write(backend.read_output(name, output), into / "named-outputs" / output)
+        return write_chunks(backend.read_output(name, output), into / "named-outputs" / output)
+    return _artifacts(backend, state, into) + _named(backend, state, into, is_all=True)
+
+
+def _named(backend: Backend, state: JobState, into: Path, *, is_all: bool = False) -> list[Path]:
     written: list[Path] = []
-    outputs = backend.outputs(name)
-    for one in outputs:
+    for one in backend.outputs(state.name):
+        if one.name == DEFAULT:
+            continue
         try:
-            written += _write(backend.read_output(name, one.name), into / "named-outputs" / one.name)
+            written += write_chunks(backend.read_output(state.name, one.name), into / "named-outputs" / one.name)
         except OutputMissing:
             continue  # a folder that the script may write to, and did not
-    if not written:
-        available = ", ".join(one.name for one in outputs) or "none"
-        raise OutputMissing(name, "that holds anything", available)
+    if not written and not is_all:
+        raise OutputMissing(state.name, "that holds anything", _names(state))
     return written
 
 
-def _write(chunks: Iterator[Chunk], folder: Path) -> list[Path]:
+def _artifacts(backend: Backend, state: JobState, into: Path) -> list[Path]:
+    folder = into / "artifacts"
+    written: list[Path] = []
+    try:
+        written += write_chunks(backend.read_output(state.name, DEFAULT), folder)
+    except OutputMissing:
+        pass  # it left nothing there; its logs are artifacts too
+    for log in backend.logs(state.name):
+        try:
+            chunks = backend.read_log(state.name, log.path)
+            written += write_chunks(_renamed(chunks, log_name(state.type, log.path)), folder)
+        except LogMissing:
+            continue
+    return written
+
+
+def _renamed(chunks: Iterator[Chunk], path: str) -> Iterator[Chunk]:
+    yield Chunk(path=path, data=b"")
+    for chunk in chunks:
+        yield Chunk(path=path, data=chunk.data)
+
+
+def _names(state: JobState) -> str:
+    return ", ".join([one.name for one in state.outputs if one.name != DEFAULT] + [DEFAULT])
+
+
+def write_chunks(chunks: Iterator[Chunk], folder: Path, *, skip: frozenset[str] = frozenset()) -> list[Path]:
+    """Write the files that the chunks belong to below `folder`, without those of `skip`; the paths of the files."""
     written: list[Path] = []
     path, file = "", None
     try:
         for chunk in chunks:
+            if chunk.path in skip:
+                continue
             if file is None or chunk.path != path:
                 if file is not None:
                     file.close()
                 path = chunk.path
-                target = _inside(folder, path)
+                target = inside(folder, path)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 file = open(target, "wb")  # noqa: SIM115 - several chunks fill it
                 written.append(target)
@@ -53,7 +106,7 @@ def _write(chunks: Iterator[Chunk], folder: Path) -> list[Path]:
     return written
 
 
-def _inside(folder: Path, path: str) -> Path:
+def inside(folder: Path, path: str) -> Path:
     """A service says the names of files; none may lead out of the folder."""
     if os.path.isabs(path) or ".." in path.split("/") or not path:
         raise StorageFailed(str(folder), f"the service names a file {path!r}, which is not below the output")

@@ -1,27 +1,34 @@
-"""Follows a job in text: what its entry script prints, and how it ends."""
+"""Follows a job in text: what it prints, and how it ends."""
 
 from __future__ import annotations
 
 import codecs
 import json
+import re
+import time
+from collections.abc import Iterator
 from typing import TextIO
 
 from runner.client.backend import Backend
-from runner.entity.job import JobState
+from runner.client.job import PIPELINE_LOG
+from runner.entity.job import JobError, JobState
+from runner.entity.page import Chunk
 from runner.entity.status import JobStatus
 from runner.errors import JobException
 
 NO_ERROR = "Detailed error not set on the Run. Please check the logs for details."
+POLL_S = 0.2
+_OF_THE_FIRST_RANK = re.compile(r"user_logs/std_(log|err)\D*0*(?:_ps)?\.txt")
 
 
 def stream(backend: Backend, name: str, to: TextIO) -> None:
-    """Write the job's standard output to `to` as it grows, until the job ends. JobException when it has failed."""
+    """Write what the job prints to `to` as it grows, until the job ends. JobException when it has failed."""
     job = backend.get(name)
     _head(job, to)
     decoders: dict[str, codecs.IncrementalDecoder] = {}
     last = ""
-    for chunk in backend.read_log(name, follow=True):
-        log = f"logs/{chunk.path}"
+    for chunk in _pieces(backend, job):
+        log = chunk.path if job.type == "command" else f"logs/{chunk.path}"
         if log != last:
             to.write(f"{chr(10) if last else ''}Streaming {log}\n{'=' * (len(log) + 10)}\n\n")
             last = log
@@ -33,17 +40,45 @@ def stream(backend: Backend, name: str, to: TextIO) -> None:
     _head(job, to)
     to.flush()
     if job.status is JobStatus.FAILED:
-        raise JobException(name, _told(job))
+        raise JobException(name, told(job.error))
+
+
+def is_of_the_first_rank(path: str) -> bool:
+    """Whether this is what a command, or the first of its processes, printed."""
+    return _OF_THE_FIRST_RANK.fullmatch(path) is not None
+
+
+def told(error: JobError | None) -> str:
+    """Why a job has failed, as JSON."""
+    return json.dumps(NO_ERROR if error is None else error_details(error), indent=4)
+
+
+def error_details(error: JobError) -> dict[str, dict[str, str]]:
+    """Why a job has failed, as its details hold it."""
+    said = {"code": error.reason, "message": error.message}
+    if error.traceback:
+        said["traceback"] = error.traceback
+    return {"error": said}
+
+
+def _pieces(backend: Backend, job: JobState) -> Iterator[Chunk]:
+    """What there is to read of the job until its end: of a pipeline its own log, of a command that of one rank."""
+    if job.type != "pipeline":
+        chunks = backend.read_log(job.name, follow=True)
+        yield from (chunk for chunk in chunks if job.type != "command" or is_of_the_first_rank(chunk.path))
+        return
+    while not job.status.is_terminal and not _has_log(backend, job.name):
+        if backend.has_driver(job.name) is False:
+            return
+        time.sleep(POLL_S)
+        job = backend.get(job.name)
+    if _has_log(backend, job.name):
+        yield from backend.read_log(job.name, PIPELINE_LOG, follow=True)
+
+
+def _has_log(backend: Backend, name: str) -> bool:
+    return any(log.path == PIPELINE_LOG for log in backend.logs(name))
 
 
 def _head(job: JobState, to: TextIO) -> None:
     to.write(f"RunId: {job.name}\nWeb View: {job.studio_url}\n\n")
-
-
-def _told(job: JobState) -> str:
-    if job.error is None:
-        return json.dumps(NO_ERROR)
-    said = {"code": job.error.reason, "message": job.error.message}
-    if job.error.traceback:
-        said["traceback"] = job.error.traceback
-    return json.dumps({"error": said}, indent=4)
