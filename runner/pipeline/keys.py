@@ -217,8 +217,7 @@ def _told(name: str, old: str | None, new: str | None, files: Iterable[str], pla
         return _told_environment(old, new)
     side, _, inside = name.partition(" ")
     if side == "output":
-        gone = "no longer there" if new is None else "new" if old is None else ""
-        return f"{name} ({gone})" if gone else f"the settings of {name}"
+        return f"{name} ({'no longer there' if new is None else 'new' if old is None else 'its settings'})"
     if side == "input" and _is_data(old) and _is_data(new):
         place = places.get(inside)
         return f"the content of {name} ({place})" if place else f"the content of {name}"
