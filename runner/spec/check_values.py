@@ -11,7 +11,7 @@ from runner.spec.bindings import references
 from runner.spec.data_shapes import is_literal
 from runner.spec.findings import Findings
 from runner.spec.findings import Path as Place
-from runner.spec.targets import Unplaceable, place, place_input
+from runner.spec.targets import Unplaceable, check_writable, place, place_input
 
 _FREE = {("description",), ("display_name",), ("comment",), ("tags",), ("properties",)}
 """Text that is only shown."""
@@ -43,7 +43,7 @@ def check_places(document: Mapping[str, Any], base: Path, found: Findings) -> No
         if is_literal(value):
             continue
         try:
-            place_input(value, base, None)
+            place_input(value, base, None, takes_uri=document["type"] == "command")
         except Unplaceable as error:
             found.problem(("inputs", name, "path"), error.what, error.remedy)
     for name, value in document["outputs"].items():
@@ -56,6 +56,7 @@ def check_places(document: Mapping[str, Any], base: Path, found: Findings) -> No
             continue
         try:
             if path:
+                check_writable(path)
                 place(path, base, None)
         except Unplaceable as error:
             found.problem(at, error.what, error.remedy)

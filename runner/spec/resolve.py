@@ -29,7 +29,7 @@ from runner.spec.script import ScriptMissing
 from runner.spec.sizes import bytes_of, mini_batch_size
 from runner.spec.snapshot import take_snapshot
 from runner.spec.surroundings import code_folder, frame_settings, say_fallbacks
-from runner.spec.targets import Target, Unplaceable, place_input, place_output
+from runner.spec.targets import NOT_LOOKED_UP, Target, Unplaceable, place_input, place_output
 from runner.spec.validate import findings_of
 
 
@@ -132,9 +132,13 @@ def _texts(
             texts[f"inputs.{name}"] = text_of_literal(value)
             continue
         try:
-            texts[f"inputs.{name}"] = place_input(value, base, places) or ""
+            placed = place_input(value, base, places)
         except Unplaceable as error:
             found.problem(("inputs", name, "path"), error.what, error.remedy)
+            continue
+        texts[f"inputs.{name}"] = placed or ""
+        if placed is None and "path" in value:
+            found.problem(("inputs", name, "path"), *NOT_LOOKED_UP)
     return texts
 
 

@@ -17,7 +17,7 @@ from runner.spec.findings import Findings
 from runner.spec.meaning import has_value, text_of_literal
 from runner.spec.places import Places
 from runner.spec.surroundings import say_fallbacks
-from runner.spec.targets import Target, Unplaceable, place_input, place_output
+from runner.spec.targets import NOT_LOOKED_UP, Target, Unplaceable, place_input, place_output
 from runner.spec.validate import findings_of
 
 _MODES = {"mount": "rw_mount"}
@@ -110,11 +110,13 @@ def _inputs(document: Mapping[str, Any], base: Path, places: Places, found: Find
             inputs.append(literal)
             continue
         try:
-            text = place_input(value, base, places)
+            text = place_input(value, base, places, takes_uri=True)
         except Unplaceable as error:
             found.problem(("inputs", name, "path"), error.what, error.remedy)
             continue
-        if text is not None:
+        if text is None:
+            found.problem(("inputs", name, "path"), *NOT_LOOKED_UP)
+        else:
             mode = value.get("mode", "ro_mount")
             inputs.append(CommandInput(name=name, type=value["type"], text=text, mode=mode))
     return tuple(inputs)

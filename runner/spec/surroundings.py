@@ -16,7 +16,7 @@ from runner.spec.ignore import IgnoreRules
 from runner.spec.meaning import target_name
 from runner.spec.places import Places
 from runner.spec.script import ScriptMissing, check_script, find_script
-from runner.spec.targets import Target, Unplaceable, place, place_input, place_output
+from runner.spec.targets import Target, Unplaceable, names_no_version, place, place_input, place_output
 
 
 def code_folder(document: Mapping[str, Any], base: Path) -> Path | None:
@@ -89,16 +89,20 @@ def _shown(file: Path) -> str:
 
 def check_data(document: Mapping[str, Any], base: Path, found: Findings, places: Places | None) -> None:
     """Note inputs that are not there or not what their type says. Whether they are empty is found by planning."""
+    is_command = document["type"] == "command"
     for name, value in document["inputs"].items():
         if is_literal(value):
             continue
+        at = ("inputs", name, "path")
         try:
-            placed = place_input(value, base, places)
+            placed = place_input(value, base, places, takes_uri=is_command)
         except Unplaceable as error:
-            found.problem(("inputs", name, "path"), error.what, error.remedy)
+            found.problem(at, error.what, error.remedy)
             continue
+        if names_no_version(value.get("path") or ""):
+            found.notice(at, f"is {value['path']!r}: the newest version when the job is submitted is taken")
         if placed is not None and os.path.isabs(placed):
-            _check_input(name, value["type"], Path(placed), found, reads_tables=document["type"] == "parallel")
+            _check_input(name, value["type"], Path(placed), found, reads_tables=not is_command)
 
 
 def _check_input(name: str, kind: str, path: Path, found: Findings, *, reads_tables: bool) -> None:

@@ -171,7 +171,7 @@ def test_every_form_of_a_size_is_taken_for_tables(size: str) -> None:
         ("a: {type: uri_file, path: x, mode: rw_mount}", "inputs.a.mode is 'rw_mount';"),
         ("a: {type: uri_file, path: x, mode: eval_mount}", "inputs.a.mode is 'eval_mount';"),
         ("a: {type: uri_file, path: x, kind: y}", "inputs.a.kind is no known key"),
-        ("a: {path: 'azureml:name:1'}", "inputs.a.path is 'azureml:name:1', a registered asset"),
+        ("a: {path: 'azureml:na me:1'}", "inputs.a.path is 'azureml:na me:1', which is no name of an asset;"),
         ("a: {path: 'https://x.test/y'}", "inputs.a.path is 'https://x.test/y', which is no place on this machine"),
         ("a: {path: '${{parent.inputs.x}}'}", "inputs.a.path is '${{parent.inputs.x}}', and a job of its own"),
         ("a: {type: integer, default: x}", "inputs.a.default is 'x', not of type integer"),
