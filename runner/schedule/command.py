@@ -103,6 +103,10 @@ class CommandDriver:
             shutil.rmtree(self._attempt.root / "work", ignore_errors=True)
             shutil.rmtree(self._attempt.root / "inputs", ignore_errors=True)
 
+    def close(self) -> None:
+        """Nothing of the command outlives the lock."""
+        self._ward.close()
+
     # ---- attempts ---------------------------------------------------------------------------------------
     def _try_until_good(self, number: int) -> None:
         left = self._spec.max_retries

@@ -8,10 +8,7 @@ driver may die at any point and the next one goes on from there. What a crash ca
 from __future__ import annotations
 
 import logging
-import os
 import shutil
-import socket
-import threading
 import traceback
 from collections.abc import Sequence
 from dataclasses import replace
@@ -27,10 +24,9 @@ from runner.entity.lease import InstanceConfig, Tally
 from runner.entity.parallel import ParallelSpec
 from runner.entity.plan import Plan
 from runner.entity.status import JobStatus
-from runner.errors import MEANINGS, AssetExists, Defect, IllegalTransition, RunnerError, StorageFailed
+from runner.errors import StorageFailed
 from runner.schedule.arrival import Arrival, Connect
 from runner.schedule.book import Ledgerbook, read_book
-from runner.schedule.cancel import Canceled
 from runner.schedule.commit import Committer
 from runner.schedule.contents import Contents, asset_names, assets_of, records_of
 from runner.schedule.grounds import Grounds
@@ -38,17 +34,13 @@ from runner.schedule.job_logs import JobLogs
 from runner.schedule.leases import LeaseTable
 from runner.schedule.opening import Redrive, count_ends, open_journal, reopen, was_completed
 from runner.schedule.policy import exceeded_threshold, nothing_succeeded
-from runner.schedule.pulse import Pulse
 from runner.schedule.release import Release, tell_failures
+from runner.schedule.shell import Ending, Shell
 from runner.schedule.shift import Shift
 from runner.store.home import Home, JobFolder
-from runner.store.lock import JobLock
-from runner.store.store import Store
 
 log = logging.getLogger(__name__)
 
-LOCK_WAIT_S = 2.0
-"""A reader that looks whether a driver lives holds the lock for a moment."""
 CLUSTER_END_S = 5.0
 """How long the news that a job has failed waits for the end of what still runs of it."""
 
@@ -58,98 +50,66 @@ class Driver:
 
     def __init__(self, home: Home, name: str, connect: Connect) -> None:
         self._home, self._name, self._connect = home, name, connect
-        self._folder: JobFolder = home.job(name)
-        self._cancelled = threading.Event()
+        self._shell = Shell(home, name)
+        self._folder: JobFolder = self._shell.folder
         self._has_journal = False
         self._records: tuple[OutputRecord, ...] = ()
         self._assets: tuple[Asset, ...] = ()
 
     def run(self) -> int:
         """Run the job to a terminal status and return its exit code; 0 without a word when another driver runs it."""
-        lock = JobLock.take(self._folder.lock, wait_s=LOCK_WAIT_S)
-        if lock is None:
-            return 0
-        lock.sign()
-        self._store = Store(self._home)
-        self._pulse = Pulse(self._home, self._name, self._cancelled)
-        try:
-            if self._store.beat(self._name, host=socket.gethostname(), driver_pid=os.getpid()).is_terminal:
-                return 0  # it was cancelled before this process had the lock
-            self._pulse.start()
-            return self._conclude()
-        finally:
-            self._pulse.stop()
-            self._store.close()
-            if hasattr(self, "_arrival"):
-                self._arrival.close(wait_s=None)
-            lock.release()
+        return self._shell.run(self)
 
     def cancel(self) -> None:
         """Ask for a cancel, as a signal handler does."""
-        self._cancelled.set()
+        self._shell.cancelled.set()
 
     # ---- how it ends ------------------------------------------------------------------------------------
-    def _conclude(self) -> int:
-        try:
-            self._logs = JobLogs(self._folder.logs)
-            self._drive()
-        except Canceled:
-            return self._end(JobStatus.CANCELED, None)
-        except RunnerError as error:
-            return self._end(JobStatus.FAILED, error)
-        except Exception as error:
-            log.exception("defect")
-            return self._end(JobStatus.FAILED, Defect(f"{type(error).__name__}: {error}"))
-        return self._end(JobStatus.COMPLETED, None)
-
-    def _end(self, status: JobStatus, error: RunnerError | None) -> int:
-        failed = None
-        if error is not None:
-            own = getattr(error, "traceback", "")
-            code = MEANINGS[error.reason].exit_code
-            failed = JobError(reason=error.reason, message=str(error), traceback=str(own), exit_code=code)
-            log.error("%s: %s", error.reason, error)
+    def arrive(self, status: JobStatus, error: JobError | None) -> Ending:
+        """Write what is told of the end, and take back what a job without results has made."""
         if status is not JobStatus.COMPLETED and hasattr(self, "_arrival"):
             self._arrival.close(wait_s=CLUSTER_END_S)
-        self._pulse.stop()
+        self._shell.pulse.stop()
         # Before the journal is open, what an earlier run has told is nearer to the truth than nothing.
-        progress = self._progress(None) if self._has_journal else self._store.get(self._name).progress
+        progress = self._progress(None) if self._has_journal else self._shell.store.get(self._name).progress
         if self._has_journal:
             tell_failures(self._spec, self._folder)
         if hasattr(self, "_logs"):
-            self._logs.end(status, failed, progress, self._folder)
-        if status is JobStatus.CANCELED and self._store.get(self._name).status is not JobStatus.CANCEL_REQUESTED:
-            self._store.move(self._name, JobStatus.CANCEL_REQUESTED, message="a signal asked for it")
-        if status is not JobStatus.COMPLETED and hasattr(self, "_grounds") and self._book.is_empty:
-            self._grounds.take_back()
+            self._logs.end(status, error, progress, self._folder)
+        if status is not JobStatus.COMPLETED:
+            if hasattr(self, "_grounds") and self._book.is_empty:
+                self._grounds.take_back()
+            return Ending(progress=progress)
+        self._folder.redrive.unlink(missing_ok=True)
+        return Ending(progress=progress, records=self._records, assets=self._assets)
+
+    def leave(self, status: JobStatus) -> None:
+        """Remove what a crash before the record would have needed."""
         if status is JobStatus.COMPLETED:
-            self._folder.redrive.unlink(missing_ok=True)
-        records, assets = (self._records, self._assets) if status is JobStatus.COMPLETED else ((), ())
-        told, store = str(error or ""), self._store
-        try:
-            store.move(self._name, status, told, error=failed, progress=progress, records=records, assets=assets)
-        except AssetExists as taken:  # since the job was submitted
-            return self._end(JobStatus.FAILED, taken)
-        if status is JobStatus.COMPLETED:
-            # Only now: a crash before the record would need it again.
             self._grounds.remove_staging()
             # Instances clean up behind themselves; one that was killed, and had no successor, has not.
             shutil.rmtree(self._folder.scratch, ignore_errors=True)
-        return failed.exit_code if failed else 130 if status is JobStatus.CANCELED else 0
+
+    def close(self) -> None:
+        """Let go of the cluster."""
+        if hasattr(self, "_arrival"):
+            self._arrival.close(wait_s=None)
 
     # ---- the journey ------------------------------------------------------------------------------------
-    def _drive(self) -> None:
+    def travel(self) -> None:
+        """From the plan to the publication."""
+        self._logs = JobLogs(self._folder.logs)
         self._book = Ledgerbook()
         self._spec = msgspec.json.decode(self._folder.spec.read_bytes(), type=ParallelSpec)
         for notice in self._spec.notices:
             log.info(notice)
-        self._move(JobStatus.PREPARING)
+        self._shell.move(JobStatus.PREPARING)
         said = read_book(self._folder.journal)
         self._book = said.book
         redrive = Redrive.read(self._folder)
         if redrive is not None and redrive.code is not None:
             self._spec = replace(self._spec, code=str(self._folder.root / redrive.code))
-        self._arrival = Arrival(self._connect, self._spec, self._pulse.say)
+        self._arrival = Arrival(self._connect, self._spec, self._shell.pulse.say)
         self._epoch = said.epoch + 1
         if is_new := said.begun is None:
             # Without leases, which are lent when the journal has been opened, instances of this epoch do no harm.
@@ -157,7 +117,7 @@ class Driver:
             staging = self._grounds.prepare(is_new=True)
             self._arrival.begin(lambda placement: self._config(placement, staging))
         self._plan = self._make_plan()
-        ends = count_ends(self._store, self._name)
+        ends = count_ends(self._shell.store, self._name)
         committer = open_journal(self._folder, self._name, self._plan, said, ends)
         self._has_journal = True
         table = LeaseTable(total=self._plan.mini_batch_count, epoch=self._epoch, unit_starts=self._plan.unit_starts)
@@ -171,22 +131,21 @@ class Driver:
                 places = release.places if release is not None else {}
                 table.mend(reopen(self._folder, self._plan, said, committer, ends, redrive, places))
             self._check_thresholds()
-            with Shift(self._spec, self._plan, table, committer, self._pulse, self._cancelled) as shift:
+            with Shift(self._spec, self._plan, table, committer, self._shell.pulse, self._shell.cancelled) as shift:
                 shift.on_progress = self._show
                 shift.on_logs = self._log_chunks
-                shift.on_running = lambda: self._move(JobStatus.RUNNING)
+                shift.on_running = lambda: self._shell.move(JobStatus.RUNNING)
                 if not table.is_finished:
                     # With the totals: they are told before the first mini-batch can end.
-                    self._move(JobStatus.QUEUED, self._progress(Tally()))
+                    self._shell.move(JobStatus.QUEUED, self._progress(Tally()))
                     self._connect_and_run(shift, staging)
                 else:
-                    self._move(JobStatus.RUNNING)  # only publication is left; the way there is the same
+                    self._shell.move(JobStatus.RUNNING)  # only publication is left; the way there is the same
         finally:
             committer.close()
         if (error := nothing_succeeded(self._spec, self._book.tally, self._book.causes.first)) is not None:
             raise error
-        if self._cancelled.is_set():
-            raise Canceled
+        self._shell.cancelled.check()
         self._publish(release, committer)
 
     def _check_thresholds(self) -> None:
@@ -199,7 +158,7 @@ class Driver:
         self._arrival.tell(shift.emit)
         self._arrival.begin(lambda placement: self._config(placement, staging))
         try:
-            placements = self._arrival.place(self._spec, self._pulse.say)
+            placements = self._arrival.place(self._spec, self._shell.pulse.say)
             shift.run(self._arrival, [(self._config(p, staging), p) for p in placements])
         finally:
             self._arrival.close()
@@ -209,7 +168,7 @@ class Driver:
         if output is None or staging is None:
             return None
         release = Release(output, self._folder, staging, self._name)
-        if redrive is not None and release.layout is None and was_completed(self._store, self._name):
+        if redrive is not None and release.layout is None and was_completed(self._shell.store, self._name):
             what = "is not there, so nothing can be put into the output: an earlier version has published it"
             raise StorageFailed(str(self._folder.layout), f"{what}; submit the job again")
         if release.layout is not None:
@@ -217,9 +176,9 @@ class Driver:
         return release
 
     def _publish(self, release: Release | None, committer: Committer) -> None:
-        self._move(JobStatus.FINALIZING)
+        self._shell.move(JobStatus.FINALIZING)
         if release is not None and self._spec.output is not None:
-            self._pulse.say(f"publishing to {self._spec.output.target}")
+            self._shell.pulse.say(f"publishing to {self._spec.output.target}")
             release.publish(committer, self._epoch)
         self._keep()
 
@@ -228,11 +187,11 @@ class Driver:
 
         A job of its own is no source of reuse, and whoever reads its outputs digests what he finds: only steps do it.
         """
-        job = self._store.get(self._name)
+        job = self._shell.store.get(self._name)
         if job.parent:
-            self._pulse.say("recording what its outputs are")
-            self._records = records_of(job.outputs, Contents(self._store))
-        known = {asset.name for asset in self._store.assets.of_job(self._name)}  # of a run before a redrive
+            self._shell.pulse.say("recording what its outputs are")
+            self._records = records_of(job.outputs, Contents(self._shell.store))
+        known = {asset.name for asset in self._shell.store.assets.of_job(self._name)}  # of a run before a redrive
         made = assets_of(job.outputs, asset_names(job.document), self._name)
         self._assets = tuple(asset for asset in made if asset.name not in known)
 
@@ -242,7 +201,7 @@ class Driver:
             plan = load_plan(path)
             check_unchanged(plan)
             return plan
-        self._pulse.say("planning")
+        self._shell.pulse.say("planning")
         from runner.plan.make import make_plan  # half of what a driver loads, and not before instances start
 
         plan = make_plan(self._spec)
@@ -266,19 +225,9 @@ class Driver:
         )
 
     # ---- what is told -----------------------------------------------------------------------------------
-    def _move(self, status: JobStatus, progress: Progress | None = None) -> None:
-        try:
-            if self._store.get(self._name).status is not status:
-                self._store.move(self._name, status, progress=progress)
-        except IllegalTransition:
-            if self._store.get(self._name).status is not JobStatus.CANCEL_REQUESTED:
-                raise
-            self._cancelled.set()
-            raise Canceled from None
-
     def _show(self, live: Tally, instance_count: int, worker_count: int) -> None:
         progress = self._progress(live, instance_count, worker_count)
-        self._pulse.show(progress)
+        self._shell.pulse.show(progress)
         self._logs.progress(progress)
 
     def _log_chunks(self, chunks: Sequence[tuple[str, bytes]]) -> None:

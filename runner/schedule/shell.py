@@ -14,6 +14,7 @@ A driver is a `Journey` in a `Shell`::
             ...
         def arrive(self, status, error) -> Ending:  # before the status is recorded, with what else is
         def leave(self, status) -> None:            # after that: what a crash before the record would have needed
+        def close(self) -> None:                    # at last, whatever happened, while the lock is still held
 
 `run` takes the lock (0 at once, and nothing is written, when another process drives the job), beats, lets `travel` run,
 and records its end: Completed when it returned, Canceled when it raised `Canceled`, else Failed with the error. Between
@@ -32,7 +33,7 @@ from typing import Protocol
 from runner.entity.asset import Asset, OutputRecord
 from runner.entity.job import JobError, OutputState, Progress
 from runner.entity.status import JobStatus
-from runner.errors import MEANINGS, Defect, IllegalTransition, RunnerError
+from runner.errors import MEANINGS, AssetExists, Defect, IllegalTransition, RunnerError
 from runner.schedule.cancel import Cancel, Canceled
 from runner.schedule.pulse import Pulse
 from runner.store.home import Home, JobFolder
@@ -67,6 +68,9 @@ class Journey(Protocol):
     def leave(self, status: JobStatus) -> None:
         """Do what may only be done once the status is recorded."""
 
+    def close(self) -> None:
+        """Let go of what would be in the way of the next driver."""
+
 
 class Shell:
     """Runs the journey of job `name` of a home. Making it touches nothing."""
@@ -95,6 +99,7 @@ class Shell:
         finally:
             self.pulse.stop()
             self.store.close()
+            journey.close()
             lock.release()
 
     def move(self, status: JobStatus, progress: Progress | None = None, message: str = "") -> None:
@@ -131,15 +136,18 @@ class Shell:
         self.pulse.stop()
         if status is JobStatus.CANCELED and self.store.get(self.name).status is not JobStatus.CANCEL_REQUESTED:
             self.store.move(self.name, JobStatus.CANCEL_REQUESTED, message="a signal asked for it")
-        self.store.move(
-            self.name,
-            status,
-            message=str(error or ""),
-            error=failed,
-            progress=ending.progress,
-            outputs=ending.outputs,
-            records=ending.records,
-            assets=ending.assets,
-        )
+        try:
+            self.store.move(
+                self.name,
+                status,
+                message=str(error or ""),
+                error=failed,
+                progress=ending.progress,
+                outputs=ending.outputs,
+                records=ending.records,
+                assets=ending.assets,
+            )
+        except AssetExists as taken:  # since the job was submitted
+            return self._end(journey, JobStatus.FAILED, taken)
         journey.leave(status)
         return failed.exit_code if failed else 130 if status is JobStatus.CANCELED else 0
