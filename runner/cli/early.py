@@ -16,18 +16,22 @@ if TYPE_CHECKING:
     from runner.compose.launch import EarlyDriver
 
 _NAME = re.compile(r"^name:[ \t]*([\w-]+)[ \t]*$", re.MULTILINE)
+_PARALLEL = re.compile(r"^type:[ \t]*['\"]?parallel\b", re.MULTILINE | re.IGNORECASE)
 _LOCAL = re.compile(r"^compute:[ \t]*['\"]?local\b", re.MULTILINE)
 
 
 def start_early(
     job_file: str, settings: tuple[str, ...], name: str | None, server: str | None
 ) -> AbstractContextManager[EarlyDriver | None]:
-    """The driver, or nothing where the driver is not started by this process or nothing can be said of the job."""
+    """The driver, or nothing where this process starts none, or nothing can be said of the job.
+
+    Only for parallel jobs, whose drivers load much: those of others are ready as soon as they are wanted.
+    """
     try:
         text = "" if server else Path(job_file).read_text()
     except (OSError, UnicodeDecodeError):
         text = ""
-    if not text:
+    if not _PARALLEL.search(text):
         return nullcontext()
     from runner.compose.launch import EarlyDriver
     from runner.server.names import new_name

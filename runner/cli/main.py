@@ -21,6 +21,8 @@ VERBS = {
     "validate": ("runner.cli.submit", "validate"),
     "list": ("runner.cli.reading", "list_jobs"),
     "show": ("runner.cli.reading", "show"),
+    "steps": ("runner.cli.steps", "steps"),
+    "graph": ("runner.cli.steps", "graph"),
     "watch": ("runner.cli.submit", "watch"),
     "logs": ("runner.cli.reading", "logs"),
     "cancel": ("runner.cli.submit", "cancel"),
@@ -28,7 +30,14 @@ VERBS = {
     "failures": ("runner.cli.failing", "failures"),
     "redrive": ("runner.cli.failing", "redrive"),
     "download": ("runner.cli.reading", "download"),
+    "update": ("runner.cli.changing", "update"),
+    "archive": ("runner.cli.changing", "archive"),
+    "restore": ("runner.cli.changing", "restore"),
     "delete": ("runner.cli.submit", "delete"),
+    "data": ("runner.cli.assets", "data"),
+    "component": ("runner.cli.assets", "component"),
+    "publish": ("runner.cli.publishing", "publish"),
+    "published": ("runner.cli.publishing", "published"),
     "serve": ("runner.cli.serve", "serve"),
 }
 """Verb to the module and the command in it: loaded when asked for, so that `runner --help` stays quick."""
@@ -38,14 +47,23 @@ SHORT = {
     "validate": "Check a job file, its code and its data, and run nothing.",
     "list": "List the jobs, newest first.",
     "show": "Show one job.",
+    "steps": "List the steps of a pipeline, and why each was reused or was not.",
+    "graph": "Draw a pipeline as text, Mermaid or SVG.",
     "watch": "Follow a job to its end; the exit code is the job's.",
-    "logs": "Print what the entry script printed, or one log file.",
+    "logs": "Print what the user's code printed, or one log file.",
     "cancel": "Ask a job to end.",
     "resume": "Go on with a job that failed, was cancelled or lost its driver.",
     "failures": "List what a job has set aside.",
     "redrive": "Try again what a completed job has set aside, with corrected code.",
     "download": "Copy the outputs of a job into a folder.",
+    "update": "Change description, display name, tags or properties of a job.",
+    "archive": "Leave a job out of the list.",
+    "restore": "Bring an archived job back.",
     "delete": "Forget a job that has ended, with its folder.",
+    "data": "List, show and register data.",
+    "component": "List, show and register components.",
+    "publish": "Keep the pipeline of a job, so that it can be submitted again.",
+    "published": "List, show, submit, enable and disable published pipelines.",
     "serve": "Serve the jobs of this home over gRPC.",
 }
 
@@ -73,7 +91,7 @@ class Verbs(click.Group):
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="runner")
 def cli() -> None:
-    """Run parallel scoring jobs: a folder of data, a script with init() and run(mini_batch), a job YAML.
+    """Run jobs from YAML: commands, parallel scoring with init() and run(mini_batch), and pipelines of both.
 
     Jobs live under RUNNER_HOME (default ~/.runner), or behind the service at RUNNER_SERVER (--server).
     """

@@ -10,45 +10,80 @@ from typing import TYPE_CHECKING
 import click
 
 from runner.cli.options import connect, name_argument, output_option, server_option
-from runner.cli.render import say, show_json, summary, table, when
+from runner.cli.portrait import portrait
+from runner.cli.render import say, show_json, table, when
+from runner.cli.step_tree import first_line
 from runner.entity.job import JobState
 from runner.entity.job_json import to_json
 from runner.entity.status import JobStatus
-from runner.errors import ArgumentInvalid
+from runner.errors import ArgumentInvalid, OutputMissing
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from runner.client.backend import Backend
+    from runner.client.client import Client
 
 
 @click.command("list")
 @click.option("--status", "statuses", multiple=True, help="Only jobs with this status; may be given several times.")
 @click.option("--limit", type=click.IntRange(min=1), help="At most so many.")
+@click.option("--parent", default="", metavar="JOB", help="The steps of this pipeline, instead of whole jobs.")
+@click.option("--experiment", default="", metavar="NAME", help="Only jobs of this experiment.")
+@click.option("--archived", is_flag=True, help="Only archived jobs.")
+@click.option("--all", "everything", is_flag=True, help="Archived jobs too.")
 @server_option
 @output_option("json")
-def list_jobs(statuses: tuple[str, ...], limit: int | None, server: str | None, form: str) -> None:
+def list_jobs(
+    statuses: tuple[str, ...],
+    limit: int | None,
+    parent: str,
+    experiment: str,
+    archived: bool,
+    everything: bool,
+    server: str | None,
+    form: str,
+) -> None:
     """List the jobs, newest first."""
-    wanted = []
-    for status in statuses:
-        if status not in set(JobStatus):
-            raise ArgumentInvalid("--status", f"{status!r} is no status; write one of {', '.join(JobStatus)}")
-        wanted.append(JobStatus(status))
-    jobs = list(islice(states(connect(server).backend, wanted), limit))
+    if archived and everything:
+        raise ArgumentInvalid("--all", "is given together with --archived; leave one of them out")
+    view = None if everything else archived
+    backend = connect(server).backend
+    found = states(backend, _statuses(statuses), parent=parent, archived=view, experiment=experiment)
+    jobs = list(islice(found, limit))
     if form == "json":
         show_json([to_json(job) for job in jobs])
     elif jobs:
-        rows = [
-            (j.name, j.type, str(j.status), when(j.create_time), j.progress.line if j.start_time else "") for j in jobs
-        ]
+        rows = [(j.name, j.type, str(j.status), when(j.create_time), _progress(j)) for j in jobs]
         click.echo(table(("NAME", "TYPE", "STATUS", "CREATED (UTC)", "PROGRESS"), rows))
     else:
-        say("no jobs yet; `runner submit JOB.yml` makes one")
+        is_narrowed = any((statuses, parent, experiment, archived))
+        say("no such jobs" if is_narrowed else "no jobs yet; `runner submit JOB.yml` makes one")
 
 
-def states(backend: Backend, statuses: Sequence[JobStatus]) -> Iterator[JobState]:
-    """All jobs, newest first, page by page."""
+def _statuses(words: tuple[str, ...]) -> tuple[JobStatus, ...]:
+    for word in words:
+        if word not in set(JobStatus):
+            raise ArgumentInvalid("--status", f"{word!r} is no status; write one of {', '.join(JobStatus)}")
+    return tuple(map(JobStatus, words))
+
+
+def _progress(job: JobState) -> str:
+    """How far a parallel job is; of others what is said of them last."""
+    if job.start_time is None:
+        return ""
+    return job.progress.line if job.type == "parallel" else first_line(job.message, 60)
+
+
+def states(
+    backend: Backend, statuses: Sequence[JobStatus], *, parent: str = "", archived: bool | None = False, experiment: str
+) -> Iterator[JobState]:
+    """All jobs that fit, newest first, page by page."""
     token = ""
     while True:
-        page = backend.list(page_token=token, statuses=statuses)
+        page = backend.list(
+            page_token=token, statuses=statuses, parent=parent, archived=archived, experiment=experiment
+        )
         yield from page.jobs
         if not (token := page.next_page_token):
             return
@@ -59,17 +94,15 @@ def states(backend: Backend, statuses: Sequence[JobStatus]) -> Iterator[JobState
 @server_option
 @output_option("json")
 def show(name: str, server: str | None, form: str) -> None:
-    """Show one job: status, counts, times, outputs, and why it failed."""
+    """Show one job: status, counts, times, outputs, the steps of a pipeline, and why it failed."""
     backend = connect(server).backend
     job, events = backend.get(name), backend.events(name)
     if form == "json":
         show_json(to_json(job, events))
         return
-    for line in summary(job):
+    steps = backend.steps(name) if job.type == "pipeline" else ()
+    for line in portrait(job, steps):
         click.echo(line)
-    if job.status != "Completed":
-        for output in job.outputs:
-            click.echo(f"  output {output.name} (not published): {output.path}")
     for event in events:
         click.echo(f"  {when(event.time)}  {event.status}{'  ' + event.message if event.message else ''}")
 
@@ -82,7 +115,7 @@ def show(name: str, server: str | None, form: str) -> None:
 @server_option
 @output_option("json")
 def logs(name: str, file: str, follow: bool, listing: bool, server: str | None, form: str) -> None:
-    """Print the standard output of all workers, or one log file."""
+    """Print what the user's code printed (of a pipeline what its driver decided), or one log file."""
     backend = connect(server).backend
     if listing:
         files = backend.logs(name)
@@ -98,18 +131,40 @@ def logs(name: str, file: str, follow: bool, listing: bool, server: str | None, 
 
 @click.command()
 @name_argument
-@click.option("--output-name", help="One output; by default all that have a name.")
-@click.option("--all", "everything", is_flag=True, help="All outputs.")
+@click.option("--output-name", help="One output, `default` for the artifacts; without it all that have a name.")
+@click.option("--all", "everything", is_flag=True, help="All outputs; of commands and pipelines the artifacts too.")
 @click.option(
-    "--path", "folder", default=".", metavar="DIR", help="Where to; files land in DIR/named-outputs/<output>/."
+    "--path",
+    "folder",
+    default=".",
+    metavar="DIR",
+    help="Where to; files land in DIR/named-outputs/<output>/, artifacts in DIR/artifacts/.",
 )
 @server_option
 def download(name: str, output_name: str | None, everything: bool, folder: str, server: str | None) -> None:
     """Copy the outputs of a job that has ended into a folder."""
     if everything and output_name is not None:
         raise ArgumentInvalid("--all", "is given together with --output-name; leave one of them out")
-    written = connect(server).jobs.download(
-        name, download_path=folder, output_name=output_name, all=output_name is None
-    )
+    client = connect(server)
+    if output_name is not None:
+        written = client.jobs.download(name, download_path=folder, output_name=output_name)
+    elif everything and client.backend.get(name).type != "parallel":
+        written = client.jobs.download(name, download_path=folder, all=True)
+    else:
+        written = _named_outputs(client, name, folder)
     for path in written:
         click.echo(path)
+
+
+def _named_outputs(client: Client, name: str, folder: str) -> tuple[Path, ...]:
+    """Download every output that has a name and holds anything. OutputMissing when none does."""
+    written: tuple[Path, ...] = ()
+    outputs = [one.name for one in client.backend.outputs(name)]
+    for output in outputs:
+        try:
+            written += client.jobs.download(name, download_path=folder, output_name=output)
+        except OutputMissing:
+            continue  # a folder that the code may write to, and did not
+    if not written:
+        raise OutputMissing(name, "that has a name and holds anything", ", ".join([*outputs, "default"]))
+    return written

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from runner.cli.early import start_early
-from runner.cli.options import connect, name_argument, output_option, server_option
+from runner.cli.options import checking_places, connect, name_argument, output_option, server_option
 from runner.cli.render import say, show_json
 from runner.cli.watching import Watch
 from runner.entity.job_json import to_json
@@ -53,30 +52,40 @@ def _submit(client: Client, job: Job, name: str | None, *, detach: bool, overwri
     with Watch(client.backend, owns=True) as watch:
         made = client.jobs.create_or_update(job, name=name, overwrite=overwrite)
         assert made.name is not None
-        for notice in client.jobs.validate(job).notices:
-            say(f"notice: {notice}")
-        say(f"submitted {made.name}")
+        _tell_submitted(client, job, made.name)
         code = 0 if detach else watch.run(made.name)
     if form == "json":
         show_json(to_json(client.backend.get(made.name), client.backend.events(made.name)))
     return code
 
 
+def _tell_submitted(client: Client, job: Job, name: str) -> None:
+    """What stands in for what is not configured, and of a pipeline how a failed step is taken."""
+    graph = client.backend.graph(name) if job.type == "pipeline" else None
+    for notice in client.jobs.validate(job).notices if graph is None else graph.notices:
+        say(f"notice: {notice}")
+    if graph is None:
+        say(f"submitted {name}")
+        return
+    count = f"{len(graph.steps)} step{'' if len(graph.steps) == 1 else 's'}"
+    goes_on = str(graph.continue_on_step_failure).lower()
+    say(f"submitted {name}: {count}, continue_on_step_failure is {goes_on}")
+
+
 @click.command()
 @click.argument("job_file", metavar="JOB.yml")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override a key first.")
+@server_option
 @output_option("json")
-def validate(job_file: str, settings: tuple[str, ...], form: str) -> int:
+def validate(job_file: str, settings: tuple[str, ...], server: str | None, form: str) -> int:
     """Check a job file, its code, its data and its targets; import nothing, store nothing, run nothing."""
     from runner.errors import SpecInvalid
     from runner.spec.load import load_job, setting_of
-    from runner.spec.places import Places
     from runner.spec.validate import validate as check
-    from runner.store.home import Home
 
     try:
         job = load_job(job_file, params_override=[setting_of(setting) for setting in settings])
-        found = check(job, places=Places.read(Home().root, os.environ))
+        found = check(job, places=checking_places(server))
         problems, notices = found.problems, found.notices
     except SpecInvalid as error:
         problems, notices = error.problems, ()
