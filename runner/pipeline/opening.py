@@ -119,8 +119,9 @@ class Opening:
 
     def _make_folder(self, step: StepSpec, document: dict[str, object]) -> tuple[OutputState, ...]:
         folder = self._store.home.job(step.job)
+        nameless = {key: value for key, value in document.items() if key != "name"}  # a step's is no job's otherwise
         return prepare(
-            job_of_document(document),
+            job_of_document(nameless),
             name=step.job,
             root_name=self._spec.name,
             places=self._places,
