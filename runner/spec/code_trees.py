@@ -41,9 +41,10 @@ def pin_code(
     only: tuple[str, ...] = (),
     includes: tuple[Path, ...] = (),
 ) -> CodeTree:
-    """Keep the code at `source` (a folder, one file, or nothing but `includes`) as `trees/<digest>`; nothing is copied when it is there.
+    """Keep code as `trees/<digest>`; nothing is copied when it is there already.
 
     Args:
+        source: a folder, one file, or nothing but `includes`.
         trees: the folder of all trees; made if it is missing.
         home: what lies below it is never part of a tree, since the trees themselves do.
         only: the files to take, relative to `source`; all of them when empty.
@@ -157,6 +158,7 @@ def _keep(files: Mapping[str, Path], trees: Path) -> str:
         _seal(draft)
         try:
             os.rename(draft, trees / digest)
+            _sync(trees)
         except OSError:
             if not (trees / digest).is_dir():
                 raise
@@ -181,9 +183,18 @@ def _copy(source: Path, target: Path) -> str:
 
 
 def _seal(root: Path) -> None:
-    """Take the right to write from every folder, the innermost first."""
+    """Take the right to write from every folder, the innermost first, and see that their entries are on the disk."""
     for folder, _, _ in os.walk(root, topdown=False):
         os.chmod(folder, 0o555)
+        _sync(folder)
+
+
+def _sync(folder: str | Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _discard(draft: Path) -> None:

@@ -29,7 +29,7 @@ _WRITABLE = "write a path, or azureml://datastores/<datastore>/paths/<path>"
 class Unplaceable(ValueError):
     """A path that leads nowhere on this machine; says what is wrong and what to write."""
 
-    def __init__(self, what: str, remedy: str) -> None:
+    def __init__(self, what: str, remedy: str = "") -> None:
         super().__init__(what, remedy)
         self.what = what
         self.remedy = remedy
@@ -98,7 +98,7 @@ def place_asset(path: str, catalog: Catalog) -> Asset:
     except AssetNotFound:
         pass
     except RunnerError as error:
-        raise Unplaceable(f"is {path!r}, and cannot be looked up: {error}", "try again") from None
+        raise Unplaceable(f"is {path!r}, and cannot be looked up: {error}") from None
     if version != "latest" and (newest := _newest(catalog, name)) is not None:
         what = f"is {path!r}, and no version {version} of that data asset is registered"
         raise Unplaceable(what, f"the newest is azureml:{name}:{newest}")
@@ -129,7 +129,7 @@ def _place_output_of(path: str, match: re.Match[str], catalog: Catalog) -> str:
         what = f"is {path!r}, and there is no job {job!r}"
         raise Unplaceable(what, "`runner list` shows the jobs there are") from None
     except RunnerError as error:
-        raise Unplaceable(f"is {path!r}, and cannot be looked up: {error}", "try again") from None
+        raise Unplaceable(f"is {path!r}, and cannot be looked up: {error}") from None
     if name not in outputs:
         listed = f"it has {', '.join(sorted(outputs))}" if outputs else "it has none"
         what = f"is {path!r}, and the job {job!r} has no output {name!r}"
