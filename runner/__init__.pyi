@@ -1,5 +1,16 @@
+from runner.client.experiment import Experiment as Experiment
+from runner.client.graph import Graph as Graph
+from runner.client.ports import PortDataReference as PortDataReference
+from runner.client.ports import StepRunOutput as StepRunOutput
+from runner.client.published import PublishedPipeline as PublishedPipeline
+from runner.client.run import Run as Run
+from runner.client.runs import PipelineRun as PipelineRun
+from runner.client.steps import StepRun as StepRun
 from runner.compose.client import Client as Client
 from runner.entity.status import JobStatus as JobStatus
+from runner.errors import ActivityFailedException as ActivityFailedException
+from runner.errors import ExperimentExecutionException as ExperimentExecutionException
+from runner.errors import JobException as JobException
 from runner.errors import RunnerError as RunnerError
 from runner.errors import ValidationError as ValidationError
 from runner.errors import ValidationException as ValidationException

@@ -8,6 +8,7 @@ from runner.client.assets import ComponentOperations, DataOperations
 from runner.client.backend import Backend
 from runner.client.experiments import ExperimentOperations
 from runner.client.jobs import JobOperations
+from runner.client.workspace import Group
 from runner.store.home import Home
 
 
@@ -22,6 +23,23 @@ class Client:
         self.data = DataOperations(backend)
         self.components = ComponentOperations(backend)
         self.experiments = ExperimentOperations(backend)
+
+    def experiment_of(self, name: str) -> Group:
+        """The handle of an experiment that jobs are in; `Experiment(client, name)` makes one that is missing."""
+        from runner.client.experiment import Experiment  # not loaded by whoever only submits
+
+        return Experiment._of(self, name)
+
+    def at(self, address: str) -> Client:
+        """A client of the service at another address."""
+        from runner.client.remote import Remote, find_token  # gRPC is not loaded by whoever needs no service
+
+        return Client(Remote(address, find_token(self.home)), self.home)
+
+    def describe(self) -> str:
+        """Where the jobs are: the address of a service, or the folder of a home."""
+        address = getattr(self.backend, "address", None)
+        return f"grpc://{address}" if address else self.home.root.as_uri()
 
     def close(self) -> None:
         """Let go of the back end; jobs go on."""

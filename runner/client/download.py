@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from runner.client.backend import Backend
@@ -81,23 +81,25 @@ def _names(state: JobState) -> str:
     return ", ".join([one.name for one in state.outputs if one.name != DEFAULT] + [DEFAULT])
 
 
-def write_chunks(chunks: Iterator[Chunk], folder: Path, *, skip: frozenset[str] = frozenset()) -> list[Path]:
-    """Write the files that the chunks belong to below `folder`, without those of `skip`; the paths of the files."""
+def write_chunks(
+    chunks: Iterator[Chunk], folder: Path, *, is_wanted: Callable[[Path], bool] = lambda target: True
+) -> list[Path]:
+    """Write the files that the chunks belong to below `folder`, each if it is wanted; the paths of those written."""
     written: list[Path] = []
     path, file = "", None
     try:
         for chunk in chunks:
-            if chunk.path in skip:
-                continue
-            if file is None or chunk.path != path:
+            if chunk.path != path:
                 if file is not None:
                     file.close()
-                path = chunk.path
+                path, file = chunk.path, None
                 target = inside(folder, path)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                file = open(target, "wb")  # noqa: SIM115 - several chunks fill it
-                written.append(target)
-            file.write(chunk.data)
+                if is_wanted(target):
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    file = open(target, "wb")  # noqa: SIM115 - several chunks fill it
+                    written.append(target)
+            if file is not None:
+                file.write(chunk.data)
     except OSError as error:
         raise StorageFailed(str(error.filename or folder), error.strerror or str(error)) from error
     finally:
