@@ -33,8 +33,9 @@ def ending(logs: Logs, job: JobState, steps: Sequence[JobState] = ()) -> list[st
     head, *rest = summary(job)
     if job.type == "pipeline":
         rest = [f"  {ends_line(steps)}", *rest, *_failed_steps(logs, job, steps)]
-    elif job.type == "command" and job.status is JobStatus.FAILED:
-        rest += _tail(logs, job)
+    elif job.type == "command":
+        tail = _tail(logs, job) if job.status is JobStatus.FAILED else []
+        rest += tail or [f"  `runner logs {job.name}` shows what it printed"]
     return [head, *rest]
 
 

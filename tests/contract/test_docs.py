@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -43,6 +44,17 @@ def cells(text: str) -> list[list[str]]:
     return [[cell.strip() for cell in row] for row in rows if not row[0].strip().startswith("---")][1:]
 
 
+def commands_of(group: click.Group) -> Iterator[click.Command]:
+    """Every command, those of groups within the group too."""
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        yield command
+        if isinstance(command, click.Group):
+            yield from commands_of(command)
+
+
 @pytest.mark.parametrize("title", TABLES)
 def test_the_keys_of_a_job_are_those_of_the_schema(title: str) -> None:
     table: Table = TABLES[title]
@@ -72,10 +84,12 @@ def test_the_page_of_the_command_line_names_every_verb_and_option() -> None:
     text = (DOCS / "reference" / "cli.md").read_text()
     context = click.Context(cli)
     verbs = {name: cli.get_command(context, name) for name in cli.list_commands(context)}
-    assert set(re.findall(r"^\| `runner ([a-z]+)", text, re.MULTILINE)) == set(verbs)
-    options = {
-        option for verb in verbs.values() if verb for p in verb.params for option in p.opts if option.startswith("--")
-    }
+    rows = dict(re.findall(r"^\| `runner ([a-z]+)(.*?) \|", text, re.MULTILINE))
+    assert set(rows) == set(verbs)
+    for name, verb in verbs.items():
+        if isinstance(verb, click.Group):
+            assert set(re.findall(r"[a-z]+", rows[name])) == set(verb.commands), f"the row of `runner {name}`"
+    options = {option for verb in commands_of(cli) for p in verb.params for option in p.opts if option.startswith("--")}
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)) - {"--help"} == options - {"--help"}
 
 
