@@ -150,7 +150,10 @@ class JobNotFound(InputError):
 class JobExists(InputError):
     reason = "JOB_EXISTS"
     facts = ("name",)
-    says = "a job named {name!r} exists already; choose another name, or leave it out to get a generated one"
+    says = (
+        "a job named {name!r} exists already; choose another name, or leave it out to get a generated one. Of a job "
+        "that exists only display_name, description, tags, properties and whether it is archived can change"
+    )
     name: str
 
 

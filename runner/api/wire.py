@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import cast
 
 import msgspec
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from runner.api.names import job_name, parse_job_name, parse_name, parse_step_name, step_name
 from runner.api.status import job_error_from_wire, job_error_to_wire
 from runner.api.v1 import event_pb2, failure_pb2, job_pb2
 from runner.entity.failure import FailureRow
@@ -55,6 +56,10 @@ def job_to_wire(job: JobState) -> job_pb2.Job:
         created_by=job.created_by,
         revision=job.revision,
         studio_url=job.studio_url,
+        step=step_name(job.parent, job.step) if job.parent else "",
+        is_archived=job.is_archived,
+        reused_from=job_name(job.reused_from) if job.reused_from else "",
+        reuse_reason=job.reuse_reason,
     )
     if job.error is not None:
         message.error.CopyFrom(job_error_to_wire(job.error))
@@ -64,6 +69,7 @@ def job_to_wire(job: JobState) -> job_pb2.Job:
 def job_from_wire(message: job_pb2.Job) -> JobState:
     """A message as a job."""
     spec = message.spec
+    parent, step = parse_step_name(message.step) if message.step else ("", "")
     return JobState(
         name=parse_job_name(message.name),
         type=spec.type,
@@ -88,6 +94,11 @@ def job_from_wire(message: job_pb2.Job) -> JobState:
         error=job_error_from_wire(message.error) if message.HasField("error") else None,
         studio_url=message.studio_url,
         revision=message.revision,
+        parent=parent,
+        step=step,
+        is_archived=message.is_archived,
+        reused_from=parse_job_name(message.reused_from) if message.reused_from else "",
+        reuse_reason=message.reuse_reason,
     )
 
 
@@ -236,40 +247,24 @@ def statuses_from_request(numbers: Iterable[int]) -> tuple[JobStatus, ...]:
     return tuple(_STATUSES[number] for number in wanted)
 
 
-def document_from_wire(text: str) -> dict[str, object]:
-    """The document of a job; ArgumentInvalid when it is no JSON object."""
+def document_from_wire(text: str, argument: str = "document") -> dict[str, object]:
+    """A document, such as that of a job; ArgumentInvalid when it is no JSON object."""
     try:
         return msgspec.json.decode(text or "{}", type=dict[str, object])
     except msgspec.DecodeError as error:
-        raise ArgumentInvalid("job.spec.document", f"{error}; write a JSON object") from None
+        raise ArgumentInvalid(argument, f"{error}; write a JSON object") from None
 
 
-def job_name(name: str) -> str:
-    """The resource name of a job."""
-    return f"jobs/{name}"
+def changes_to_wire(changes: Mapping[str, str | None] | None) -> tuple[dict[str, str], list[str]]:
+    """Tags or properties to merge as a message has them: those with a value, and the names of those to remove."""
+    given = (changes or {}).items()
+    return {k: v for k, v in given if v is not None}, [k for k, v in given if v is None]
 
 
-def parse_job_name(resource: str, argument: str = "name") -> str:
-    """The name in `jobs/{job}`."""
-    collection, _, name = resource.partition("/")
-    if collection != "jobs" or not name or "/" in name:
-        raise ArgumentInvalid(argument, f"{resource!r} is no name of a job; write jobs/NAME")
-    return name
-
-
-def parse_name(resource: str, collection: str) -> tuple[str, str]:
-    """Job and rest in `jobs/{job}/{collection}/{rest}`."""
-    parts = resource.split("/", 3)
-    if len(parts) != 4 or parts[0] != "jobs" or parts[2] != collection or not parts[1] or not parts[3]:
-        raise ArgumentInvalid("name", f"{resource!r} is of no known form; write jobs/NAME/{collection}/...")
-    return parts[1], parts[3]
-
-
-def parse_log_name(resource: str) -> tuple[str, str]:
-    """Job and log file in `jobs/{job}/logs/{log}`; no file in `jobs/{job}`."""
-    if resource.count("/") == 1:
-        return parse_job_name(resource), ""
-    return parse_name(resource, "logs")
+def changes_from_wire(given: Mapping[str, str], removed: Iterable[str]) -> dict[str, str | None] | None:
+    """What `changes_to_wire` was given; None when that was nothing."""
+    changes: dict[str, str | None] = {**given, **dict.fromkeys(removed)}
+    return changes or None
 
 
 def time_to_wire(seconds: float | None) -> Timestamp | None:

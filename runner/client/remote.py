@@ -1,33 +1,21 @@
-"""The back end behind a service: each call is one call of JobService, each status one of our errors."""
+"""The back end behind a service: each call is one call of JobService."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-import grpc
 import msgspec
-from grpc_status import rpc_status
 
-from runner.api import wire
-from runner.api.status import error_of
-from runner.api.v1 import job_pb2, job_service_pb2, job_service_pb2_grpc
+from runner.api import names, wire, wire_assets, wire_steps
+from runner.api.v1 import job_pb2, job_service_pb2, step_pb2
+from runner.client.remote_registry import CREATE_DEADLINE_S, RemoteRegistry, given
 from runner.entity.job import Event, JobState, OutputState
 from runner.entity.page import Chunk, FailuresPage, JobPage, LogFile, Sighting
+from runner.entity.pipeline import PipelineSpec
 from runner.entity.status import FailureClass, JobStatus
-from runner.errors import ArgumentInvalid, RunnerError, ServerUnavailable, Told, Unauthenticated
 from runner.store.home import Home
-
-DEADLINE_S = 30.0
-CREATE_DEADLINE_S = 300.0
-"""Creating or redriving a job copies its code."""
-_OPTIONS = (
-    ("grpc.enable_http_proxy", 0),  # a proxy in the environment must not catch loopback
-    ("grpc.max_receive_message_length", 64 * 1024 * 1024),
-)
-_PAGE = 1000
 
 
 def find_token(home: Home) -> str:
@@ -40,20 +28,8 @@ def find_token(home: Home) -> str:
         return ""
 
 
-class Remote:
+class Remote(RemoteRegistry):
     """A service at `address`. Threads may share it; connecting happens with the first call."""
-
-    def __init__(self, address: str, token: str, *, deadline_s: float = DEADLINE_S) -> None:
-        host, colon, port = address.rpartition(":")
-        if not colon or not host or not port.isdecimal():
-            raise ArgumentInvalid("server", f"{address!r} is no address; write HOST:PORT, as `runner serve` prints it")
-        self._address, self._deadline_s = address, deadline_s
-        self._metadata = (("authorization", f"Bearer {token}"),) if token else ()
-        self._channel = grpc.insecure_channel(address, options=_OPTIONS)
-        self._stub: Any = job_service_pb2_grpc.JobServiceStub(self._channel)  # type: ignore[no-untyped-call]
-
-    def close(self) -> None:
-        self._channel.close()
 
     def create(
         self,
@@ -76,22 +52,67 @@ class Remote:
     def get(self, name: str) -> JobState:
         return wire.job_from_wire(self._get(name))
 
-    def list(self, *, page_size: int = 0, page_token: str = "", statuses: Iterable[JobStatus] = ()) -> JobPage:
-        numbers = [wire.status_to_wire(status) for status in statuses]
-        request = job_service_pb2.ListJobsRequest(page_size=page_size, page_token=page_token, statuses=numbers)
+    def list(
+        self,
+        *,
+        page_size: int = 0,
+        page_token: str = "",
+        statuses: Iterable[JobStatus] = (),
+        parent: str = "",
+        archived: bool | None = False,
+        experiment: str = "",
+    ) -> JobPage:
+        request = job_service_pb2.ListJobsRequest(
+            page_size=page_size,
+            page_token=page_token,
+            statuses=[wire.status_to_wire(status) for status in statuses],
+            parent=names.job_name(parent) if parent else "",
+            view=wire_assets.view_to_wire(archived),
+            experiment=names.experiment_name(experiment) if experiment else "",
+        )
         reply = self._call(self._stub.ListJobs, request)
         return JobPage(jobs=tuple(map(wire.job_from_wire, reply.jobs)), next_page_token=reply.next_page_token)
 
+    def steps(self, name: str) -> tuple[JobState, ...]:
+        pages = self._pages(self._stub.ListSteps, step_pb2.ListStepsRequest, parent=names.job_name(name))
+        return tuple(wire_steps.step_from_wire(step) for page in pages for step in page.steps)
+
+    def graph(self, name: str) -> PipelineSpec:
+        request = step_pb2.GetJobGraphRequest(name=names.graph_name(name))
+        return wire_steps.graph_from_wire(self._call(self._stub.GetJobGraph, request))
+
+    def update(
+        self,
+        name: str,
+        *,
+        display_name: str | None = None,
+        description: str | None = None,
+        tags: Mapping[str, str | None] | None = None,
+        properties: Mapping[str, str | None] | None = None,
+        is_archived: bool | None = None,
+    ) -> JobState:
+        new_tags, old_tags = wire.changes_to_wire(tags)
+        new_properties, old_properties = wire.changes_to_wire(properties)
+        request = job_service_pb2.UpdateJobRequest(
+            name=names.job_name(name),
+            tags=new_tags,
+            removed_tags=old_tags,
+            properties=new_properties,
+            removed_properties=old_properties,
+            **given(display_name=display_name, description=description, is_archived=is_archived),
+        )
+        return wire.job_from_wire(self._call(self._stub.UpdateJob, request))
+
     def cancel(self, name: str) -> JobState:
-        request = job_service_pb2.CancelJobRequest(name=wire.job_name(name))
+        request = job_service_pb2.CancelJobRequest(name=names.job_name(name))
         return wire.job_from_wire(self._call(self._stub.CancelJob, request))
 
     def resume(self, name: str) -> JobState:
-        request = job_service_pb2.ResumeJobRequest(name=wire.job_name(name))
+        request = job_service_pb2.ResumeJobRequest(name=names.job_name(name))
         return wire.job_from_wire(self._call(self._stub.ResumeJob, request))
 
     def redrive(self, name: str, code: str = "") -> JobState:
-        request = job_service_pb2.RedriveJobRequest(name=wire.job_name(name), code=code)
+        request = job_service_pb2.RedriveJobRequest(name=names.job_name(name), code=code)
         return wire.job_from_wire(self._call(self._stub.RedriveJob, request, CREATE_DEADLINE_S))
 
     def failures(
@@ -104,7 +125,7 @@ class Remote:
         include_history: bool = False,
     ) -> FailuresPage:
         request = job_service_pb2.ListFailuresRequest(
-            parent=wire.job_name(name),
+            parent=names.job_name(name),
             page_size=page_size,
             page_token=page_token,
             failure_classes=map(wire.class_to_wire, classes),
@@ -115,14 +136,14 @@ class Remote:
         return FailuresPage(failures=rows, next_page_token=reply.next_page_token)
 
     def delete(self, name: str) -> None:
-        self._call(self._stub.DeleteJob, job_service_pb2.DeleteJobRequest(name=wire.job_name(name)))
+        self._call(self._stub.DeleteJob, job_service_pb2.DeleteJobRequest(name=names.job_name(name)))
 
     def events(self, name: str) -> tuple[Event, ...]:
-        pages = self._pages(self._stub.ListEvents, job_service_pb2.ListEventsRequest, name)
+        pages = self._pages(self._stub.ListEvents, job_service_pb2.ListEventsRequest, parent=names.job_name(name))
         return tuple(wire.event_from_wire(event) for page in pages for event in page.events)
 
     def watch(self, name: str, cursor: str = "") -> Iterator[Sighting]:
-        request = job_service_pb2.WatchJobRequest(name=wire.job_name(name), cursor=cursor)
+        request = job_service_pb2.WatchJobRequest(name=names.job_name(name), cursor=cursor)
         for reply in self._stream(self._stub.WatchJob, request):
             job = wire.job_from_wire(reply.job) if reply.HasField("job") else None
             yield Sighting(job=job, cursor=reply.cursor)
@@ -132,73 +153,23 @@ class Remote:
         return job.has_driver if job.HasField("has_driver") else None
 
     def logs(self, name: str) -> tuple[LogFile, ...]:
-        pages = self._pages(self._stub.ListLogs, job_service_pb2.ListLogsRequest, name)
+        pages = self._pages(self._stub.ListLogs, job_service_pb2.ListLogsRequest, parent=names.job_name(name))
         return tuple(wire.log_from_wire(log) for page in pages for log in page.logs)
 
     def read_log(self, name: str, file: str = "", *, follow: bool = False) -> Iterator[Chunk]:
-        resource = f"{wire.job_name(name)}/logs/{file}" if file else wire.job_name(name)
+        resource = f"{names.job_name(name)}/logs/{file}" if file else names.job_name(name)
         request = job_service_pb2.ReadLogRequest(name=resource, follow=follow)
         for reply in self._stream(self._stub.ReadLog, request):
             yield Chunk(path=reply.path, data=reply.data)
 
     def outputs(self, name: str) -> tuple[OutputState, ...]:
-        pages = self._pages(self._stub.ListOutputs, job_service_pb2.ListOutputsRequest, name)
+        pages = self._pages(self._stub.ListOutputs, job_service_pb2.ListOutputsRequest, parent=names.job_name(name))
         return tuple(wire.output_from_wire(output) for page in pages for output in page.outputs)
 
     def read_output(self, name: str, output: str) -> Iterator[Chunk]:
-        request = job_service_pb2.ReadOutputRequest(name=f"{wire.job_name(name)}/outputs/{output}")
+        request = job_service_pb2.ReadOutputRequest(name=f"{names.job_name(name)}/outputs/{output}")
         for reply in self._stream(self._stub.ReadOutput, request):
             yield Chunk(path=reply.path, data=reply.data)
 
     def _get(self, name: str) -> Any:
-        return self._call(self._stub.GetJob, job_service_pb2.GetJobRequest(name=wire.job_name(name)))
-
-    def _pages(self, method: Any, make: Callable[..., Any], name: str) -> Iterator[Any]:
-        token = ""
-        while True:
-            page = self._call(method, make(parent=wire.job_name(name), page_size=_PAGE, page_token=token))
-            yield page
-            token = page.next_page_token
-            if not token:
-                return
-
-    def _call(self, method: Any, request: Any, deadline_s: float | None = None) -> Any:
-        with self._own_errors():
-            return method(request, timeout=deadline_s or self._deadline_s, metadata=self._metadata)
-
-    def _stream(self, method: Any, request: Any) -> Iterator[Any]:
-        """Replies for as long as they come; leaving the iteration ends the call."""
-        with self._own_errors():
-            call = method(request, metadata=self._metadata)
-            try:
-                yield from call
-            finally:
-                call.cancel()
-
-    @contextmanager
-    def _own_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except grpc.RpcError as error:
-            raise self._error_of(error) from None
-
-    def _error_of(self, error: Any) -> RunnerError:
-        code, text = error.code(), error.details() or ""
-        try:
-            status = rpc_status.from_call(error)
-        except ValueError:
-            status = None
-        if status is not None:
-            told = error_of(status)
-            if isinstance(told, Unauthenticated):
-                return Unauthenticated(self._address, told.metadata()["what"])
-            return told
-        if code is grpc.StatusCode.UNAVAILABLE:
-            return ServerUnavailable(self._address, "nothing answers")
-        if code is grpc.StatusCode.DEADLINE_EXCEEDED:
-            return ServerUnavailable(self._address, f"it did not answer within {self._deadline_s:g} s")
-        if code is grpc.StatusCode.UNIMPLEMENTED:
-            return ServerUnavailable(self._address, "what answers there is no runner service, or an older one")
-        if code is grpc.StatusCode.CANCELLED:
-            return ServerUnavailable(self._address, "the call was broken off")
-        return Told("INTERNAL", f"{self._address}: {text or code.name}", "")
+        return self._call(self._stub.GetJob, job_service_pb2.GetJobRequest(name=names.job_name(name)))

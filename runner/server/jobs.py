@@ -83,7 +83,7 @@ class Jobs(Registry):
             ArgumentInvalid: nothing is given.
             PipelineChildJobError: a step cannot be archived by itself.
         """
-        if all(one is None for one in (display_name, description, tags, properties, is_archived)):
+        if all(one is None for one in (display_name, description, is_archived)) and not tags and not properties:
             what = "nothing is given; give a display_name, a description, tags or properties"
             raise ArgumentInvalid("update", what)
         if is_archived is not None:

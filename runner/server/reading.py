@@ -9,9 +9,9 @@ import msgspec
 
 from runner.entity.job import Event, JobState, OutputState
 from runner.entity.page import Chunk, FailuresPage, JobPage, LogFile, Sighting
-from runner.entity.pipeline import PipelineSpec
+from runner.entity.pipeline import KEY_JOINT, NAME_JOINT, PipelineSpec
 from runner.entity.status import FailureClass, JobStatus
-from runner.errors import ArgumentInvalid, JobStatusConflict, OutputMissing, StorageFailed
+from runner.errors import ArgumentInvalid, JobNotFound, JobStatusConflict, OutputMissing, StorageFailed
 from runner.server.failures import FailurePages
 from runner.server.files import DEFAULT_OUTPUT, LogTail, list_logs, read_artifacts, read_output
 from runner.server.pages import page_size_of, seal, unseal
@@ -68,6 +68,13 @@ class Reading:
     def steps(self, name: str) -> tuple[JobState, ...]:
         """The jobs of the steps of a pipeline, in the order of its file; none for other jobs."""
         return tuple(end_if_abandoned(self.store, step) for step in self.store.steps(name))
+
+    def step(self, name: str, key: str) -> JobState:
+        """The job of one step of a pipeline, by its key. JobNotFound when there is no such step."""
+        found = next((step for step in self.store.steps(name) if step.step == key), None)
+        if found is None:
+            raise JobNotFound(f"{name}{NAME_JOINT}{key.replace(KEY_JOINT, NAME_JOINT)}")
+        return end_if_abandoned(self.store, found)
 
     def graph(self, name: str) -> PipelineSpec:
         """What the steps of a pipeline are and how they hang together. ArgumentInvalid for other jobs."""

@@ -18,7 +18,8 @@ from runner.server.guard import Collector, Guard
 from runner.server.hub import Hub
 from runner.server.jobs import Jobs
 from runner.server.orphans import LOOK_S, adopt_orphans
-from runner.server.service import DESCRIPTOR, JobService, handlers
+from runner.server.rpc import DESCRIPTOR, handlers
+from runner.server.service import JobService
 from runner.store.home import Home
 from runner.store.store import Store
 

@@ -3,41 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
-from typing import Any, TypeVar
 
-import grpc
 from google.protobuf.empty_pb2 import Empty
-from google.protobuf.message_factory import GetMessageClass
-from grpc_status import rpc_status
 
-from runner.api import wire
-from runner.api.status import status_of
-from runner.api.v1 import job_pb2, job_service_pb2
+from runner.api import names, wire, wire_assets, wire_steps
+from runner.api.v1 import job_pb2, job_service_pb2, step_pb2
 from runner.entity.job import JobState
 from runner.entity.page import Chunk
 from runner.entity.status import JobStatus
-from runner.errors import Defect, RunnerError
 from runner.server.files import LogTail
 from runner.server.hub import Hub
 from runner.server.jobs import Jobs
-from runner.server.pages import page_size_of, seal, unseal
 from runner.server.reading import FOLLOW_S
+from runner.server.registry_service import RegistryService
+from runner.server.rpc import page_of
 from runner.server.sight import has_driver
 from runner.store.store import Store
 
-log = logging.getLogger(__name__)
-
-DESCRIPTOR = job_service_pb2.DESCRIPTOR.services_by_name["JobService"]
 FRESH_S = 0.2
-_THREADS = 16
 _NEEDS_A_LOOK = (JobStatus.CANCEL_REQUESTED, JobStatus.NOT_RESPONDING)
-Item = TypeVar("Item")
-Value = TypeVar("Value")
 
 
 class Replies:
@@ -63,20 +50,16 @@ class Replies:
         return reply
 
 
-class JobService:
+class JobService(RegistryService):
     """One method for each of the service; blocking work runs in threads, single reads in the event loop."""
 
     def __init__(self, jobs: Jobs, reader: Store, hub: Hub) -> None:
-        self._jobs, self._reader, self._hub = jobs, reader, hub
+        super().__init__(jobs)
+        self._reader, self._hub = reader, hub
         self._replies = Replies(reader)
-        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="jobs")
-
-    def close(self) -> None:
-        """Wait for what is at work."""
-        self._pool.shutdown()
 
     async def CreateJob(self, request: job_service_pb2.CreateJobRequest) -> job_pb2.Job:  # noqa: N802 - a name of the wire
-        document = wire.document_from_wire(request.job.spec.document)
+        document = wire.document_from_wire(request.job.spec.document, "job.spec.document")
         job = await self.run(
             lambda: self._jobs.create(
                 document,
@@ -91,7 +74,7 @@ class JobService:
     async def GetJob(self, request: job_service_pb2.GetJobRequest) -> bytes:  # noqa: N802
         reply = self._replies.find(request.name)
         if reply is None:
-            name = wire.parse_job_name(request.name)
+            name = names.parse_job_name(request.name)
             job = self._reader.glance(name)
             if job is None or job.status in _NEEDS_A_LOOK:
                 return self._answer(await self.run(lambda: self._jobs.get(name)))
@@ -101,29 +84,55 @@ class JobService:
     async def ListJobs(self, request: job_service_pb2.ListJobsRequest) -> job_service_pb2.ListJobsResponse:  # noqa: N802
         statuses = wire.statuses_from_request(request.statuses)
         size, token = request.page_size, request.page_token
-        page = await self.run(lambda: self._jobs.list(page_size=size, page_token=token, statuses=statuses))
+        parent = names.parse_job_name(request.parent, "parent") if request.parent else ""
+        experiment = names.parse_experiment_name(request.experiment, "experiment") if request.experiment else ""
+        archived = wire_assets.view_from_request(request.view)
+        page = await self.run(
+            lambda: self._jobs.list(
+                page_size=size,
+                page_token=token,
+                statuses=statuses,
+                parent=parent,
+                archived=archived,
+                experiment=experiment,
+            )
+        )
         jobs = map(wire.job_to_wire, page.jobs)
         return job_service_pb2.ListJobsResponse(jobs=jobs, next_page_token=page.next_page_token)
 
+    async def UpdateJob(self, request: job_service_pb2.UpdateJobRequest) -> job_pb2.Job:  # noqa: N802
+        name = names.parse_job_name(request.name)
+        job = await self.run(
+            lambda: self._jobs.update(
+                name,
+                display_name=request.display_name if request.HasField("display_name") else None,
+                description=request.description if request.HasField("description") else None,
+                tags=wire.changes_from_wire(request.tags, request.removed_tags),
+                properties=wire.changes_from_wire(request.properties, request.removed_properties),
+                is_archived=request.is_archived if request.HasField("is_archived") else None,
+            )
+        )
+        return wire.job_to_wire(job)
+
     async def DeleteJob(self, request: job_service_pb2.DeleteJobRequest) -> Empty:  # noqa: N802
-        name = wire.parse_job_name(request.name)
+        name = names.parse_job_name(request.name)
         await self.run(lambda: self._jobs.delete(name))
         return Empty()
 
     async def CancelJob(self, request: job_service_pb2.CancelJobRequest) -> job_pb2.Job:  # noqa: N802
-        name = wire.parse_job_name(request.name)
+        name = names.parse_job_name(request.name)
         return wire.job_to_wire(await self.run(lambda: self._jobs.cancel(name)))
 
     async def ResumeJob(self, request: job_service_pb2.ResumeJobRequest) -> job_pb2.Job:  # noqa: N802
-        name = wire.parse_job_name(request.name)
+        name = names.parse_job_name(request.name)
         return wire.job_to_wire(await self.run(lambda: self._jobs.resume(name)))
 
     async def RedriveJob(self, request: job_service_pb2.RedriveJobRequest) -> job_pb2.Job:  # noqa: N802
-        name = wire.parse_job_name(request.name)
+        name = names.parse_job_name(request.name)
         return wire.job_to_wire(await self.run(lambda: self._jobs.redrive(name, request.code)))
 
     async def ListFailures(self, request: job_service_pb2.ListFailuresRequest) -> job_service_pb2.ListFailuresResponse:  # noqa: N802
-        name = wire.parse_job_name(request.parent, "parent")
+        name = names.parse_job_name(request.parent, "parent")
         classes = wire.classes_from_request(request.failure_classes)
         page = await self.run(
             lambda: self._jobs.failures(
@@ -138,25 +147,25 @@ class JobService:
         return job_service_pb2.ListFailuresResponse(failures=failures, next_page_token=page.next_page_token)
 
     async def ListEvents(self, request: job_service_pb2.ListEventsRequest) -> job_service_pb2.ListEventsResponse:  # noqa: N802
-        name = wire.parse_job_name(request.parent, "parent")
+        name = names.parse_job_name(request.parent, "parent")
         events = await self.run(lambda: self._jobs.events(name))
-        numbered, token = _page(list(enumerate(events, 1)), request)
+        numbered, token = page_of(list(enumerate(events, 1)), request)
         messages = (wire.event_to_wire(name, number, event) for number, event in numbered)
         return job_service_pb2.ListEventsResponse(events=messages, next_page_token=token)
 
     async def WatchJob(self, request: job_service_pb2.WatchJobRequest) -> AsyncIterator[bytes]:  # noqa: N802
-        async with aclosing(self._hub.watch(wire.parse_job_name(request.name), request.cursor)) as replies:
+        async with aclosing(self._hub.watch(names.parse_job_name(request.name), request.cursor)) as replies:
             async for reply in replies:
                 yield reply
 
     async def ListLogs(self, request: job_service_pb2.ListLogsRequest) -> job_service_pb2.ListLogsResponse:  # noqa: N802
-        name = wire.parse_job_name(request.parent, "parent")
-        logs, token = _page(await self.run(lambda: self._jobs.logs(name)), request)
+        name = names.parse_job_name(request.parent, "parent")
+        logs, token = page_of(await self.run(lambda: self._jobs.logs(name)), request)
         messages = (wire.log_to_wire(name, one) for one in logs)
         return job_service_pb2.ListLogsResponse(logs=messages, next_page_token=token)
 
     async def ReadLog(self, request: job_service_pb2.ReadLogRequest) -> AsyncIterator[job_service_pb2.ReadLogResponse]:  # noqa: N802
-        name, file = wire.parse_log_name(request.name)
+        name, file = names.parse_log_name(request.name)
         tail: LogTail = await self.run(lambda: self._jobs.tail(name, file))
         while True:
             going_on = request.follow and await self.run(lambda: self._jobs.is_going_on(name))
@@ -167,18 +176,31 @@ class JobService:
             await asyncio.sleep(FOLLOW_S)
 
     async def ListOutputs(self, request: job_service_pb2.ListOutputsRequest) -> job_service_pb2.ListOutputsResponse:  # noqa: N802
-        name = wire.parse_job_name(request.parent, "parent")
-        outputs, token = _page(await self.run(lambda: self._jobs.outputs(name)), request)
+        name = names.parse_job_name(request.parent, "parent")
+        outputs, token = page_of(await self.run(lambda: self._jobs.outputs(name)), request)
         messages = (wire.output_to_wire(name, output) for output in outputs)
         return job_service_pb2.ListOutputsResponse(outputs=messages, next_page_token=token)
 
     async def ReadOutput(  # noqa: N802
         self, request: job_service_pb2.ReadOutputRequest
     ) -> AsyncIterator[job_service_pb2.ReadOutputResponse]:
-        name, output = wire.parse_name(request.name, "outputs")
+        name, output = names.parse_name(request.name, "outputs")
         chunks = await self.run(lambda: self._jobs.read_output(name, output))
         async for chunk in self._each(chunks):
             yield job_service_pb2.ReadOutputResponse(path=chunk.path, data=chunk.data)
+
+    async def GetStep(self, request: step_pb2.GetStepRequest) -> step_pb2.Step:  # noqa: N802
+        parent, key = names.parse_step_name(request.name)
+        return wire_steps.step_to_wire(await self.run(lambda: self._jobs.step(parent, key)))
+
+    async def ListSteps(self, request: step_pb2.ListStepsRequest) -> step_pb2.ListStepsResponse:  # noqa: N802
+        name = names.parse_job_name(request.parent, "parent")
+        steps, token = page_of(await self.run(lambda: self._jobs.steps(name)), request)
+        return step_pb2.ListStepsResponse(steps=map(wire_steps.step_to_wire, steps), next_page_token=token)
+
+    async def GetJobGraph(self, request: step_pb2.GetJobGraphRequest) -> step_pb2.JobGraph:  # noqa: N802
+        name = names.parse_graph_name(request.name)
+        return wire_steps.graph_to_wire(await self.run(lambda: self._jobs.graph(name)))
 
     def _answer(self, job: JobState) -> bytes:
         message = wire.job_to_wire(job)
@@ -186,66 +208,6 @@ class JobService:
             message.has_driver = driven
         return message.SerializeToString()
 
-    async def run(self, work: Callable[[], Value]) -> Value:
-        """Do blocking work in a thread; `close` waits for it."""
-        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
-
     async def _each(self, chunks: Iterator[Chunk]) -> AsyncIterator[Chunk]:
         while (chunk := await self.run(lambda: next(chunks, None))) is not None:
             yield chunk
-
-
-def _page(items: Sequence[Item], request: Any) -> tuple[Sequence[Item], str]:
-    """The asked part of a list that only grows at its end, and the token of the next."""
-    sealed = (type(request).__name__, request.parent)
-    start = unseal(request.page_token, sealed) or 0
-    end = start + page_size_of(request.page_size)
-    return items[start:end], seal(end, sealed) if end < len(items) else ""
-
-
-def handlers(service: JobService) -> grpc.GenericRpcHandler:
-    """The service as gRPC takes it. A reply may be encoded already, so that many watchers share one encoding."""
-    methods = {}
-    for method in DESCRIPTOR.methods:
-        make = grpc.unary_stream_rpc_method_handler if method.server_streaming else grpc.unary_unary_rpc_method_handler
-        guard = _guarded_stream if method.server_streaming else _guarded
-        methods[method.name] = make(
-            guard(getattr(service, method.name)),
-            request_deserializer=GetMessageClass(method.input_type).FromString,
-            response_serializer=_encode,
-        )
-    return grpc.method_handlers_generic_handler(DESCRIPTOR.full_name, methods)
-
-
-def _encode(reply: Any) -> bytes:
-    return reply if isinstance(reply, bytes) else bytes(reply.SerializeToString())
-
-
-def _guarded(method: Callable[[Any], Awaitable[Any]]) -> Callable[[Any, Any], Awaitable[Any]]:
-    async def call(request: Any, context: Any) -> Any:
-        try:
-            return await method(request)
-        except Exception as error:  # noqa: BLE001 - the edge of the process: every error becomes a status
-            await _abort(context, error)
-
-    return call
-
-
-def _guarded_stream(method: Callable[[Any], AsyncIterator[Any]]) -> Callable[[Any, Any], AsyncIterator[Any]]:
-    async def call(request: Any, context: Any) -> AsyncIterator[Any]:
-        try:
-            async for reply in method(request):
-                yield reply
-        except Exception as error:  # noqa: BLE001 - as above
-            await _abort(context, error)
-
-    return call
-
-
-async def _abort(context: Any, error: Exception) -> None:
-    if isinstance(error, grpc.aio.AbortError):
-        raise error
-    if not isinstance(error, RunnerError):
-        log.error("a call failed", exc_info=error)
-        error = Defect("the service could not answer")
-    await context.abort_with_status(rpc_status.to_status(status_of(error)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,15 +12,41 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.api import wire
-from runner.api.v1 import error_reason_pb2, event_pb2, failure_pb2, job_pb2, job_service_pb2
+from runner.api import names as resources
+from runner.api import wire, wire_assets, wire_steps
+from runner.api.v1 import (
+    asset_pb2,
+    error_reason_pb2,
+    event_pb2,
+    experiment_pb2,
+    failure_pb2,
+    job_pb2,
+    job_service_pb2,
+    list_view_pb2,
+    published_pb2,
+    step_pb2,
+)
+from runner.entity.asset import Asset, ExperimentState, PublishedState, PublishedStatus
 from runner.entity.failure import FailureRow
 from runner.entity.job import Event, JobError, JobState, OutputState, Progress
 from runner.entity.page import LogFile
+from runner.entity.pipeline import PipelineSpec, PromotedOutput, StepSource, StepSpec
 from runner.entity.status import FailureClass, JobStatus
 from runner.errors import ArgumentInvalid
 
-FILES = [module.DESCRIPTOR for module in (job_service_pb2, job_pb2, event_pb2, failure_pb2, error_reason_pb2)]
+MODULES = (
+    job_service_pb2,
+    job_pb2,
+    step_pb2,
+    event_pb2,
+    failure_pb2,
+    asset_pb2,
+    published_pb2,
+    experiment_pb2,
+    list_view_pb2,
+    error_reason_pb2,
+)
+FILES = [module.DESCRIPTOR for module in MODULES]
 PROTOS = Path(__file__).parents[2] / "protos"
 SERVICE = job_service_pb2.DESCRIPTOR.services_by_name["JobService"]
 
@@ -32,6 +59,10 @@ def messages() -> Iterator[Descriptor]:
 def fields() -> Iterator[FieldDescriptor]:
     for message in messages():
         yield from message.fields
+
+
+def test_every_file_is_walked() -> None:
+    assert {file.name for file in FILES} == {str(path.relative_to(PROTOS)) for path in PROTOS.rglob("*.proto")}
 
 
 def test_the_path_of_each_file_is_its_package() -> None:
@@ -88,7 +119,7 @@ def test_requests_are_named_after_their_methods_and_only_watch_and_read_stream()
 
 
 def test_a_resource_begins_with_its_name() -> None:
-    for name in ("Job", "Event", "Output", "LogFile"):
+    for name in ("Job", "Event", "Output", "LogFile", "Step", "JobGraph", "Asset", "PublishedPipeline", "Experiment"):
         found = next(message for message in messages() if message.name == name)
         assert (found.fields[0].name, found.fields[0].number) == ("name", 1)
 
@@ -116,7 +147,8 @@ def test_comments_of_methods_name_the_codes_they_may_return() -> None:
     assert reasons <= known | codes
     for method in SERVICE.methods:
         before = text.split(f"  rpc {method.name}(")[0]
-        assert "`NOT_FOUND`" in before[before.rindex("\n\n") :] or method.name in ("CreateJob", "ListJobs")
+        asks_of_one = {"name", "parent"} & set(method.input_type.fields_by_name)
+        assert ("`NOT_FOUND`" if asks_of_one else "`INVALID_ARGUMENT`") in before[before.rindex("\n\n") :], method.name
 
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -142,6 +174,9 @@ progress = st.builds(
     instance_count=st.integers(0, 1000),
     worker_count=st.integers(0, 1000),
 )
+keys = st.from_regex(r"[a-z_][a-z0-9_]{0,9}(/[a-z_][a-z0-9_]{0,9})?", fullmatch=True)
+tags = st.dictionaries(texts, texts, max_size=3)
+documents = st.dictionaries(texts, values, max_size=4)
 jobs = st.builds(
     JobState,
     name=names,
@@ -151,9 +186,9 @@ jobs = st.builds(
     display_name=texts,
     description=texts,
     experiment_name=texts,
-    tags=st.dictionaries(texts, texts, max_size=3),
-    properties=st.dictionaries(texts, texts, max_size=3),
-    document=st.dictionaries(texts, values, max_size=4),
+    tags=tags,
+    properties=tags,
+    document=documents,
     create_time=times,
     start_time=maybe_times,
     end_time=maybe_times,
@@ -170,10 +205,14 @@ jobs = st.builds(
     ),
     studio_url=texts,
     revision=counts,
+    is_archived=st.booleans(),
+    reused_from=st.just("") | names,
+    reuse_reason=texts,
 )
+steps = st.builds(lambda job, parent, key: replace(job, parent=parent, step=key), jobs, names, keys)
 
 
-@given(jobs)
+@given(jobs | steps)
 def test_a_job_comes_back_from_the_wire_as_it_went(job: JobState) -> None:
     sent = wire.job_to_wire(job).SerializeToString()
     assert wire.job_from_wire(job_pb2.Job.FromString(sent)) == job
@@ -182,6 +221,125 @@ def test_a_job_comes_back_from_the_wire_as_it_went(job: JobState) -> None:
 @given(names, st.builds(Event, time=times, status=st.sampled_from(list(JobStatus)), message=texts))
 def test_an_event_comes_back_from_the_wire_as_it_went(name: str, event: Event) -> None:
     assert wire.event_from_wire(wire.event_to_wire(name, 1, event)) == event
+
+
+@given(steps)
+def test_a_step_comes_back_from_the_wire_as_it_went(step: JobState) -> None:
+    sent = wire_steps.step_to_wire(step)
+    assert wire_steps.step_from_wire(step_pb2.Step.FromString(sent.SerializeToString())) == step
+    assert resources.parse_step_name(sent.name) == (step.parent, step.step)
+
+
+sources = st.builds(StepSource, input=texts, step=keys, output=texts, is_optional=st.booleans())
+plans = st.builds(
+    StepSpec,
+    key=keys,
+    job=names,
+    type=st.sampled_from(["command", "parallel"]),
+    document=documents,
+    code=texts,
+    component=texts,
+    sources=st.lists(sources, max_size=2).map(tuple),
+    depends_on=st.lists(keys, max_size=2).map(tuple),
+    is_deterministic=st.booleans(),
+)
+graphs = st.builds(
+    PipelineSpec,
+    name=names,
+    experiment_name=texts,
+    steps=st.lists(plans, max_size=2).map(tuple),
+    outputs=st.lists(st.builds(PromotedOutput, name=texts, type=texts, step=keys, output=texts), max_size=2).map(tuple),
+    continue_on_step_failure=st.booleans(),
+    force_rerun=st.booleans(),
+    max_concurrent_steps=st.none() | st.integers(1, 99),
+    overwrite=st.booleans(),
+    notices=st.lists(texts, max_size=2).map(tuple),
+    literals=documents,
+)
+
+
+@given(graphs)
+def test_a_graph_comes_back_from_the_wire_as_it_went(spec: PipelineSpec) -> None:
+    sent = wire_steps.graph_to_wire(spec).SerializeToString()
+    assert wire_steps.graph_from_wire(step_pb2.JobGraph.FromString(sent)) == spec
+
+
+assets = st.builds(
+    Asset,
+    kind=st.sampled_from(["data", "component"]),
+    name=names,
+    version=names,
+    type=texts,
+    path=texts,
+    document=documents,
+    description=texts,
+    tags=tags,
+    job=st.just("") | names,
+    create_time=times,
+)
+
+
+@given(assets)
+def test_an_asset_comes_back_from_the_wire_as_it_went(asset: Asset) -> None:
+    sent = wire_assets.asset_to_wire(asset).SerializeToString()
+    assert wire_assets.asset_from_wire(asset_pb2.Asset.FromString(sent)) == asset
+
+
+published = st.builds(
+    PublishedState,
+    id=names,
+    name=texts,
+    description=texts,
+    version=texts,
+    status=st.sampled_from(list(PublishedStatus)),
+    document=documents,
+    job=st.just("") | names,
+    continue_on_step_failure=st.sampled_from([None, True, False]),
+    create_time=times,
+)
+
+
+@given(published)
+def test_a_published_pipeline_comes_back_from_the_wire_as_it_went(state: PublishedState) -> None:
+    sent = wire_assets.published_to_wire(state).SerializeToString()
+    assert wire_assets.published_from_wire(published_pb2.PublishedPipeline.FromString(sent)) == state
+
+
+@given(st.builds(ExperimentState, name=names, create_time=times, archived_time=maybe_times, tags=tags))
+def test_an_experiment_comes_back_from_the_wire_as_it_went(state: ExperimentState) -> None:
+    sent = wire_assets.experiment_to_wire(state).SerializeToString()
+    assert wire_assets.experiment_from_wire(experiment_pb2.Experiment.FromString(sent)) == state
+
+
+@given(st.none() | st.dictionaries(texts, st.none() | texts, min_size=1, max_size=4))
+def test_changes_of_tags_come_back_from_the_wire_as_they_went(changes: dict[str, str | None] | None) -> None:
+    given_tags, removed = wire.changes_to_wire(changes)
+    assert wire.changes_from_wire(given_tags, removed) == changes
+
+
+@pytest.mark.parametrize("archived", [True, False, None])
+def test_a_view_comes_back_from_the_wire_as_it_went(archived: bool | None) -> None:
+    assert wire_assets.view_from_request(wire_assets.view_to_wire(archived)) is archived
+    assert wire_assets.view_from_request(0) is False
+
+
+def test_numbers_of_no_kind_and_no_status_are_refused() -> None:
+    with pytest.raises(ArgumentInvalid, match="AssetKind"):
+        wire_assets.kind_from_request(0)
+    with pytest.raises(ArgumentInvalid, match="PublishedPipelineStatus"):
+        wire_assets.published_status_from_request(0)
+    assert (
+        wire_assets.published_from_wire(
+            published_pb2.PublishedPipeline(name="publishedPipelines/a", status=99)  # type: ignore[arg-type]
+        ).status
+        is PublishedStatus.DISABLED
+    )
+
+
+@pytest.mark.parametrize("resource", ["data/a", "data/a/versions/", "model/a/versions/1", "data//versions/1", "a"])
+def test_an_asset_name_of_no_known_form_is_refused(resource: str) -> None:
+    with pytest.raises(ArgumentInvalid, match="data/NAME/versions/VERSION"):
+        resources.parse_asset_name(resource)
 
 
 failures = st.builds(
@@ -231,10 +389,10 @@ def test_a_status_of_a_newer_service_does_not_break_a_client() -> None:
 @pytest.mark.parametrize("resource", ["", "sift", "jobs/", "job/sift", "jobs/a/b", "steps/a"])
 def test_a_resource_name_of_no_known_form_is_refused(resource: str) -> None:
     with pytest.raises(ArgumentInvalid, match="jobs/NAME"):
-        wire.parse_job_name(resource)
+        resources.parse_job_name(resource)
 
 
 @pytest.mark.parametrize("resource", ["jobs/a", "jobs/a/logs", "jobs/a/logs/", "jobs//logs/x", "jobs/a/outputs/x"])
 def test_a_log_name_of_no_known_form_is_refused(resource: str) -> None:
     with pytest.raises(ArgumentInvalid, match="jobs/NAME/logs/"):
-        wire.parse_name(resource, "logs")
+        resources.parse_name(resource, "logs")

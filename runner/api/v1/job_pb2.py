@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17runner/api/v1/job.proto\x12\rrunner.api.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"\xc5\x04\n\x03Job\x12\x0c\n\x04name\x18\x01 \x01(\t\x12$\n\x04spec\x18\x02 \x01(\x0b\x32\x16.runner.api.v1.JobSpec\x12(\n\x06status\x18\x03 \x01(\x0e\x32\x18.runner.api.v1.JobStatus\x12!\n\x05\x65rror\x18\x04 \x01(\x0b\x32\x12.google.rpc.Status\x12\x0f\n\x07message\x18\x05 \x01(\t\x12)\n\x08progress\x18\x06 \x01(\x0b\x32\x17.runner.api.v1.Progress\x12&\n\x07outputs\x18\x07 \x03(\x0b\x32\x15.runner.api.v1.Output\x12\x12\n\nrun_number\x18\x08 \x01(\x05\x12/\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstart_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0eheartbeat_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04host\x18\r \x01(\t\x12\x12\n\ndriver_pid\x18\x0e \x01(\x05\x12\x12\n\ncreated_by\x18\x0f \x01(\t\x12\x10\n\x08revision\x18\x10 \x01(\x03\x12\x12\n\nstudio_url\x18\x11 \x01(\t\x12\x17\n\nhas_driver\x18\x12 \x01(\x08H\x00\x88\x01\x01\x42\r\n\x0b_has_driver\"\xb9\x02\n\x07JobSpec\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x10\n\x08\x64ocument\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\x12\x17\n\x0f\x65xperiment_name\x18\x05 \x01(\t\x12.\n\x04tags\x18\x06 \x03(\x0b\x32 .runner.api.v1.JobSpec.TagsEntry\x12:\n\nproperties\x18\x07 \x03(\x0b\x32&.runner.api.v1.JobSpec.PropertiesEntry\x1a+\n\tTagsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a\x31\n\x0fPropertiesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xfd\x03\n\x08Progress\x12\x17\n\nitem_count\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12\x19\n\x11\x66\x61iled_item_count\x18\x02 \x01(\x03\x12\x17\n\x0f\x64one_item_count\x18\x03 \x01(\x03\x12\x1d\n\x10mini_batch_count\x18\x04 \x01(\x03H\x01\x88\x01\x01\x12\x1d\n\x15\x64one_mini_batch_count\x18\x05 \x01(\x03\x12\x1f\n\x17\x66\x61iled_mini_batch_count\x18\x06 \x01(\x03\x12\x43\n\x0f\x66\x61iled_by_class\x18\x07 \x03(\x0b\x32*.runner.api.v1.Progress.FailedByClassEntry\x12\x16\n\x0einstance_count\x18\x08 \x01(\x05\x12\x14\n\x0cworker_count\x18\t \x01(\x05\x12\x42\n\x0e\x66irst_failures\x18\n \x03(\x0b\x32*.runner.api.v1.Progress.FirstFailuresEntry\x1a\x34\n\x12\x46\x61iledByClassEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x1a\x34\n\x12\x46irstFailuresEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\r\n\x0b_item_countB\x13\n\x11_mini_batch_count\"2\n\x06Output\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x0c\n\x04path\x18\x03 \x01(\t\"+\n\x07LogFile\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03*\xe7\x02\n\tJobStatus\x12\x1a\n\x16JOB_STATUS_UNSPECIFIED\x10\x00\x12\x1a\n\x16JOB_STATUS_NOT_STARTED\x10\x01\x12\x17\n\x13JOB_STATUS_STARTING\x10\x02\x12\x1b\n\x17JOB_STATUS_PROVISIONING\x10\x03\x12\x18\n\x14JOB_STATUS_PREPARING\x10\x04\x12\x15\n\x11JOB_STATUS_QUEUED\x10\x05\x12\x16\n\x12JOB_STATUS_RUNNING\x10\x06\x12\x19\n\x15JOB_STATUS_FINALIZING\x10\x07\x12\x1f\n\x1bJOB_STATUS_CANCEL_REQUESTED\x10\x08\x12\x18\n\x14JOB_STATUS_COMPLETED\x10\t\x12\x15\n\x11JOB_STATUS_FAILED\x10\n\x12\x17\n\x13JOB_STATUS_CANCELED\x10\x0b\x12\x1d\n\x19JOB_STATUS_NOT_RESPONDING\x10\x0c\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17runner/api/v1/job.proto\x12\rrunner.api.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"\x93\x05\n\x03Job\x12\x0c\n\x04name\x18\x01 \x01(\t\x12$\n\x04spec\x18\x02 \x01(\x0b\x32\x16.runner.api.v1.JobSpec\x12(\n\x06status\x18\x03 \x01(\x0e\x32\x18.runner.api.v1.JobStatus\x12!\n\x05\x65rror\x18\x04 \x01(\x0b\x32\x12.google.rpc.Status\x12\x0f\n\x07message\x18\x05 \x01(\t\x12)\n\x08progress\x18\x06 \x01(\x0b\x32\x17.runner.api.v1.Progress\x12&\n\x07outputs\x18\x07 \x03(\x0b\x32\x15.runner.api.v1.Output\x12\x12\n\nrun_number\x18\x08 \x01(\x05\x12/\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstart_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0eheartbeat_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04host\x18\r \x01(\t\x12\x12\n\ndriver_pid\x18\x0e \x01(\x05\x12\x12\n\ncreated_by\x18\x0f \x01(\t\x12\x10\n\x08revision\x18\x10 \x01(\x03\x12\x12\n\nstudio_url\x18\x11 \x01(\t\x12\x17\n\nhas_driver\x18\x12 \x01(\x08H\x00\x88\x01\x01\x12\x0c\n\x04step\x18\x13 \x01(\t\x12\x13\n\x0bis_archived\x18\x14 \x01(\x08\x12\x13\n\x0breused_from\x18\x15 \x01(\t\x12\x14\n\x0creuse_reason\x18\x16 \x01(\tB\r\n\x0b_has_driver\"\xb9\x02\n\x07JobSpec\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x10\n\x08\x64ocument\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\x12\x17\n\x0f\x65xperiment_name\x18\x05 \x01(\t\x12.\n\x04tags\x18\x06 \x03(\x0b\x32 .runner.api.v1.JobSpec.TagsEntry\x12:\n\nproperties\x18\x07 \x03(\x0b\x32&.runner.api.v1.JobSpec.PropertiesEntry\x1a+\n\tTagsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a\x31\n\x0fPropertiesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xfd\x03\n\x08Progress\x12\x17\n\nitem_count\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12\x19\n\x11\x66\x61iled_item_count\x18\x02 \x01(\x03\x12\x17\n\x0f\x64one_item_count\x18\x03 \x01(\x03\x12\x1d\n\x10mini_batch_count\x18\x04 \x01(\x03H\x01\x88\x01\x01\x12\x1d\n\x15\x64one_mini_batch_count\x18\x05 \x01(\x03\x12\x1f\n\x17\x66\x61iled_mini_batch_count\x18\x06 \x01(\x03\x12\x43\n\x0f\x66\x61iled_by_class\x18\x07 \x03(\x0b\x32*.runner.api.v1.Progress.FailedByClassEntry\x12\x16\n\x0einstance_count\x18\x08 \x01(\x05\x12\x14\n\x0cworker_count\x18\t \x01(\x05\x12\x42\n\x0e\x66irst_failures\x18\n \x03(\x0b\x32*.runner.api.v1.Progress.FirstFailuresEntry\x1a\x34\n\x12\x46\x61iledByClassEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x1a\x34\n\x12\x46irstFailuresEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\r\n\x0b_item_countB\x13\n\x11_mini_batch_count\"2\n\x06Output\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x0c\n\x04path\x18\x03 \x01(\t\"+\n\x07LogFile\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03*\xe7\x02\n\tJobStatus\x12\x1a\n\x16JOB_STATUS_UNSPECIFIED\x10\x00\x12\x1a\n\x16JOB_STATUS_NOT_STARTED\x10\x01\x12\x17\n\x13JOB_STATUS_STARTING\x10\x02\x12\x1b\n\x17JOB_STATUS_PROVISIONING\x10\x03\x12\x18\n\x14JOB_STATUS_PREPARING\x10\x04\x12\x15\n\x11JOB_STATUS_QUEUED\x10\x05\x12\x16\n\x12JOB_STATUS_RUNNING\x10\x06\x12\x19\n\x15JOB_STATUS_FINALIZING\x10\x07\x12\x1f\n\x1bJOB_STATUS_CANCEL_REQUESTED\x10\x08\x12\x18\n\x14JOB_STATUS_COMPLETED\x10\t\x12\x15\n\x11JOB_STATUS_FAILED\x10\n\x12\x17\n\x13JOB_STATUS_CANCELED\x10\x0b\x12\x1d\n\x19JOB_STATUS_NOT_RESPONDING\x10\x0c\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,24 +41,24 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PROGRESS_FAILEDBYCLASSENTRY']._serialized_options = b'8\001'
   _globals['_PROGRESS_FIRSTFAILURESENTRY']._loaded_options = None
   _globals['_PROGRESS_FIRSTFAILURESENTRY']._serialized_options = b'8\001'
-  _globals['_JOBSTATUS']._serialized_start=1610
-  _globals['_JOBSTATUS']._serialized_end=1969
+  _globals['_JOBSTATUS']._serialized_start=1688
+  _globals['_JOBSTATUS']._serialized_end=2047
   _globals['_JOB']._serialized_start=101
-  _globals['_JOB']._serialized_end=682
-  _globals['_JOBSPEC']._serialized_start=685
-  _globals['_JOBSPEC']._serialized_end=998
-  _globals['_JOBSPEC_TAGSENTRY']._serialized_start=904
-  _globals['_JOBSPEC_TAGSENTRY']._serialized_end=947
-  _globals['_JOBSPEC_PROPERTIESENTRY']._serialized_start=949
-  _globals['_JOBSPEC_PROPERTIESENTRY']._serialized_end=998
-  _globals['_PROGRESS']._serialized_start=1001
-  _globals['_PROGRESS']._serialized_end=1510
-  _globals['_PROGRESS_FAILEDBYCLASSENTRY']._serialized_start=1368
-  _globals['_PROGRESS_FAILEDBYCLASSENTRY']._serialized_end=1420
-  _globals['_PROGRESS_FIRSTFAILURESENTRY']._serialized_start=1422
-  _globals['_PROGRESS_FIRSTFAILURESENTRY']._serialized_end=1474
-  _globals['_OUTPUT']._serialized_start=1512
-  _globals['_OUTPUT']._serialized_end=1562
-  _globals['_LOGFILE']._serialized_start=1564
-  _globals['_LOGFILE']._serialized_end=1607
+  _globals['_JOB']._serialized_end=760
+  _globals['_JOBSPEC']._serialized_start=763
+  _globals['_JOBSPEC']._serialized_end=1076
+  _globals['_JOBSPEC_TAGSENTRY']._serialized_start=982
+  _globals['_JOBSPEC_TAGSENTRY']._serialized_end=1025
+  _globals['_JOBSPEC_PROPERTIESENTRY']._serialized_start=1027
+  _globals['_JOBSPEC_PROPERTIESENTRY']._serialized_end=1076
+  _globals['_PROGRESS']._serialized_start=1079
+  _globals['_PROGRESS']._serialized_end=1588
+  _globals['_PROGRESS_FAILEDBYCLASSENTRY']._serialized_start=1446
+  _globals['_PROGRESS_FAILEDBYCLASSENTRY']._serialized_end=1498
+  _globals['_PROGRESS_FIRSTFAILURESENTRY']._serialized_start=1500
+  _globals['_PROGRESS_FIRSTFAILURESENTRY']._serialized_end=1552
+  _globals['_OUTPUT']._serialized_start=1590
+  _globals['_OUTPUT']._serialized_end=1640
+  _globals['_LOGFILE']._serialized_start=1642
+  _globals['_LOGFILE']._serialized_end=1685
 # @@protoc_insertion_point(module_scope)

@@ -41,7 +41,7 @@ JOB_STATUS_CANCELED: JobStatus
 JOB_STATUS_NOT_RESPONDING: JobStatus
 
 class Job(_message.Message):
-    __slots__ = ("name", "spec", "status", "error", "message", "progress", "outputs", "run_number", "create_time", "start_time", "end_time", "heartbeat_time", "host", "driver_pid", "created_by", "revision", "studio_url", "has_driver")
+    __slots__ = ("name", "spec", "status", "error", "message", "progress", "outputs", "run_number", "create_time", "start_time", "end_time", "heartbeat_time", "host", "driver_pid", "created_by", "revision", "studio_url", "has_driver", "step", "is_archived", "reused_from", "reuse_reason")
     NAME_FIELD_NUMBER: _ClassVar[int]
     SPEC_FIELD_NUMBER: _ClassVar[int]
     STATUS_FIELD_NUMBER: _ClassVar[int]
@@ -60,6 +60,10 @@ class Job(_message.Message):
     REVISION_FIELD_NUMBER: _ClassVar[int]
     STUDIO_URL_FIELD_NUMBER: _ClassVar[int]
     HAS_DRIVER_FIELD_NUMBER: _ClassVar[int]
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    IS_ARCHIVED_FIELD_NUMBER: _ClassVar[int]
+    REUSED_FROM_FIELD_NUMBER: _ClassVar[int]
+    REUSE_REASON_FIELD_NUMBER: _ClassVar[int]
     name: str
     spec: JobSpec
     status: JobStatus
@@ -78,7 +82,11 @@ class Job(_message.Message):
     revision: int
     studio_url: str
     has_driver: bool
-    def __init__(self, name: _Optional[str] = ..., spec: _Optional[_Union[JobSpec, _Mapping]] = ..., status: _Optional[_Union[JobStatus, str]] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ..., message: _Optional[str] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., outputs: _Optional[_Iterable[_Union[Output, _Mapping]]] = ..., run_number: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., heartbeat_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., host: _Optional[str] = ..., driver_pid: _Optional[int] = ..., created_by: _Optional[str] = ..., revision: _Optional[int] = ..., studio_url: _Optional[str] = ..., has_driver: bool = ...) -> None: ...
+    step: str
+    is_archived: bool
+    reused_from: str
+    reuse_reason: str
+    def __init__(self, name: _Optional[str] = ..., spec: _Optional[_Union[JobSpec, _Mapping]] = ..., status: _Optional[_Union[JobStatus, str]] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ..., message: _Optional[str] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., outputs: _Optional[_Iterable[_Union[Output, _Mapping]]] = ..., run_number: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., heartbeat_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., host: _Optional[str] = ..., driver_pid: _Optional[int] = ..., created_by: _Optional[str] = ..., revision: _Optional[int] = ..., studio_url: _Optional[str] = ..., has_driver: bool = ..., step: _Optional[str] = ..., is_archived: bool = ..., reused_from: _Optional[str] = ..., reuse_reason: _Optional[str] = ...) -> None: ...
 
 class JobSpec(_message.Message):
     __slots__ = ("type", "document", "display_name", "description", "experiment_name", "tags", "properties")

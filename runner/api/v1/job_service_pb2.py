@@ -23,62 +23,77 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
+from runner.api.v1 import asset_pb2 as runner_dot_api_dot_v1_dot_asset__pb2
 from runner.api.v1 import event_pb2 as runner_dot_api_dot_v1_dot_event__pb2
+from runner.api.v1 import experiment_pb2 as runner_dot_api_dot_v1_dot_experiment__pb2
 from runner.api.v1 import failure_pb2 as runner_dot_api_dot_v1_dot_failure__pb2
 from runner.api.v1 import job_pb2 as runner_dot_api_dot_v1_dot_job__pb2
+from runner.api.v1 import list_view_pb2 as runner_dot_api_dot_v1_dot_list__view__pb2
+from runner.api.v1 import published_pb2 as runner_dot_api_dot_v1_dot_published__pb2
+from runner.api.v1 import step_pb2 as runner_dot_api_dot_v1_dot_step__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1frunner/api/v1/job_service.proto\x12\rrunner.api.v1\x1a\x1bgoogle/protobuf/empty.proto\x1a\x19runner/api/v1/event.proto\x1a\x1brunner/api/v1/failure.proto\x1a\x17runner/api/v1/job.proto\"}\n\x10\x43reateJobRequest\x12\x1f\n\x03job\x18\x01 \x01(\x0b\x32\x12.runner.api.v1.Job\x12\x0e\n\x06job_id\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x11\n\toverwrite\x18\x04 \x01(\x08\x12\x11\n\tbase_path\x18\x05 \x01(\t\"\x1d\n\rGetJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"d\n\x0fListJobsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12*\n\x08statuses\x18\x03 \x03(\x0e\x32\x18.runner.api.v1.JobStatus\"M\n\x10ListJobsResponse\x12 \n\x04jobs\x18\x01 \x03(\x0b\x32\x12.runner.api.v1.Job\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\" \n\x10\x44\x65leteJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\" \n\x10\x43\x61ncelJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\" \n\x10ResumeJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"/\n\x11RedriveJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\"\x9b\x01\n\x13ListFailuresRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x34\n\x0f\x66\x61ilure_classes\x18\x04 \x03(\x0e\x32\x1b.runner.api.v1.FailureClass\x12\x17\n\x0finclude_history\x18\x05 \x01(\x08\"Y\n\x14ListFailuresResponse\x12(\n\x08\x66\x61ilures\x18\x01 \x03(\x0b\x32\x16.runner.api.v1.Failure\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"J\n\x11ListEventsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"S\n\x12ListEventsResponse\x12$\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x14.runner.api.v1.Event\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"/\n\x0fWatchJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t\"C\n\x10WatchJobResponse\x12\x1f\n\x03job\x18\x01 \x01(\x0b\x32\x12.runner.api.v1.Job\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t\"H\n\x0fListLogsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"Q\n\x10ListLogsResponse\x12$\n\x04logs\x18\x01 \x03(\x0b\x32\x16.runner.api.v1.LogFile\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\".\n\x0eReadLogRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x66ollow\x18\x02 \x01(\x08\"-\n\x0fReadLogResponse\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"K\n\x12ListOutputsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"V\n\x13ListOutputsResponse\x12&\n\x07outputs\x18\x01 \x03(\x0b\x32\x15.runner.api.v1.Output\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"!\n\x11ReadOutputRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"0\n\x12ReadOutputResponse\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x32\xa4\x08\n\nJobService\x12@\n\tCreateJob\x12\x1f.runner.api.v1.CreateJobRequest\x1a\x12.runner.api.v1.Job\x12:\n\x06GetJob\x12\x1c.runner.api.v1.GetJobRequest\x1a\x12.runner.api.v1.Job\x12K\n\x08ListJobs\x12\x1e.runner.api.v1.ListJobsRequest\x1a\x1f.runner.api.v1.ListJobsResponse\x12\x44\n\tDeleteJob\x12\x1f.runner.api.v1.DeleteJobRequest\x1a\x16.google.protobuf.Empty\x12@\n\tCancelJob\x12\x1f.runner.api.v1.CancelJobRequest\x1a\x12.runner.api.v1.Job\x12@\n\tResumeJob\x12\x1f.runner.api.v1.ResumeJobRequest\x1a\x12.runner.api.v1.Job\x12\x42\n\nRedriveJob\x12 .runner.api.v1.RedriveJobRequest\x1a\x12.runner.api.v1.Job\x12W\n\x0cListFailures\x12\".runner.api.v1.ListFailuresRequest\x1a#.runner.api.v1.ListFailuresResponse\x12Q\n\nListEvents\x12 .runner.api.v1.ListEventsRequest\x1a!.runner.api.v1.ListEventsResponse\x12M\n\x08WatchJob\x12\x1e.runner.api.v1.WatchJobRequest\x1a\x1f.runner.api.v1.WatchJobResponse0\x01\x12K\n\x08ListLogs\x12\x1e.runner.api.v1.ListLogsRequest\x1a\x1f.runner.api.v1.ListLogsResponse\x12J\n\x07ReadLog\x12\x1d.runner.api.v1.ReadLogRequest\x1a\x1e.runner.api.v1.ReadLogResponse0\x01\x12T\n\x0bListOutputs\x12!.runner.api.v1.ListOutputsRequest\x1a\".runner.api.v1.ListOutputsResponse\x12S\n\nReadOutput\x12 .runner.api.v1.ReadOutputRequest\x1a!.runner.api.v1.ReadOutputResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1frunner/api/v1/job_service.proto\x12\rrunner.api.v1\x1a\x1bgoogle/protobuf/empty.proto\x1a\x19runner/api/v1/asset.proto\x1a\x19runner/api/v1/event.proto\x1a\x1erunner/api/v1/experiment.proto\x1a\x1brunner/api/v1/failure.proto\x1a\x17runner/api/v1/job.proto\x1a\x1drunner/api/v1/list_view.proto\x1a\x1drunner/api/v1/published.proto\x1a\x18runner/api/v1/step.proto\"}\n\x10\x43reateJobRequest\x12\x1f\n\x03job\x18\x01 \x01(\x0b\x32\x12.runner.api.v1.Job\x12\x0e\n\x06job_id\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x11\n\toverwrite\x18\x04 \x01(\x08\x12\x11\n\tbase_path\x18\x05 \x01(\t\"\x1d\n\rGetJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\xaf\x01\n\x0fListJobsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12*\n\x08statuses\x18\x03 \x03(\x0e\x32\x18.runner.api.v1.JobStatus\x12\x0e\n\x06parent\x18\x04 \x01(\t\x12%\n\x04view\x18\x05 \x01(\x0e\x32\x17.runner.api.v1.ListView\x12\x12\n\nexperiment\x18\x06 \x01(\t\"M\n\x10ListJobsResponse\x12 \n\x04jobs\x18\x01 \x03(\x0b\x32\x12.runner.api.v1.Job\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xb0\x03\n\x10UpdateJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x19\n\x0c\x64isplay_name\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x18\n\x0b\x64\x65scription\x18\x03 \x01(\tH\x01\x88\x01\x01\x12\x37\n\x04tags\x18\x04 \x03(\x0b\x32).runner.api.v1.UpdateJobRequest.TagsEntry\x12\x14\n\x0cremoved_tags\x18\x05 \x03(\t\x12\x43\n\nproperties\x18\x06 \x03(\x0b\x32/.runner.api.v1.UpdateJobRequest.PropertiesEntry\x12\x1a\n\x12removed_properties\x18\x07 \x03(\t\x12\x18\n\x0bis_archived\x18\x08 \x01(\x08H\x02\x88\x01\x01\x1a+\n\tTagsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a\x31\n\x0fPropertiesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x0f\n\r_display_nameB\x0e\n\x0c_descriptionB\x0e\n\x0c_is_archived\" \n\x10\x44\x65leteJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\" \n\x10\x43\x61ncelJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\" \n\x10ResumeJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"/\n\x11RedriveJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\"\x9b\x01\n\x13ListFailuresRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x34\n\x0f\x66\x61ilure_classes\x18\x04 \x03(\x0e\x32\x1b.runner.api.v1.FailureClass\x12\x17\n\x0finclude_history\x18\x05 \x01(\x08\"Y\n\x14ListFailuresResponse\x12(\n\x08\x66\x61ilures\x18\x01 \x03(\x0b\x32\x16.runner.api.v1.Failure\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"J\n\x11ListEventsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"S\n\x12ListEventsResponse\x12$\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x14.runner.api.v1.Event\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"/\n\x0fWatchJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t\"C\n\x10WatchJobResponse\x12\x1f\n\x03job\x18\x01 \x01(\x0b\x32\x12.runner.api.v1.Job\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t\"H\n\x0fListLogsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"Q\n\x10ListLogsResponse\x12$\n\x04logs\x18\x01 \x03(\x0b\x32\x16.runner.api.v1.LogFile\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\".\n\x0eReadLogRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x66ollow\x18\x02 \x01(\x08\"-\n\x0fReadLogResponse\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"K\n\x12ListOutputsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"V\n\x13ListOutputsResponse\x12&\n\x07outputs\x18\x01 \x03(\x0b\x32\x15.runner.api.v1.Output\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"!\n\x11ReadOutputRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"0\n\x12ReadOutputResponse\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x32\xf7\x12\n\nJobService\x12@\n\tCreateJob\x12\x1f.runner.api.v1.CreateJobRequest\x1a\x12.runner.api.v1.Job\x12:\n\x06GetJob\x12\x1c.runner.api.v1.GetJobRequest\x1a\x12.runner.api.v1.Job\x12K\n\x08ListJobs\x12\x1e.runner.api.v1.ListJobsRequest\x1a\x1f.runner.api.v1.ListJobsResponse\x12@\n\tUpdateJob\x12\x1f.runner.api.v1.UpdateJobRequest\x1a\x12.runner.api.v1.Job\x12\x44\n\tDeleteJob\x12\x1f.runner.api.v1.DeleteJobRequest\x1a\x16.google.protobuf.Empty\x12@\n\tCancelJob\x12\x1f.runner.api.v1.CancelJobRequest\x1a\x12.runner.api.v1.Job\x12@\n\tResumeJob\x12\x1f.runner.api.v1.ResumeJobRequest\x1a\x12.runner.api.v1.Job\x12\x42\n\nRedriveJob\x12 .runner.api.v1.RedriveJobRequest\x1a\x12.runner.api.v1.Job\x12W\n\x0cListFailures\x12\".runner.api.v1.ListFailuresRequest\x1a#.runner.api.v1.ListFailuresResponse\x12Q\n\nListEvents\x12 .runner.api.v1.ListEventsRequest\x1a!.runner.api.v1.ListEventsResponse\x12M\n\x08WatchJob\x12\x1e.runner.api.v1.WatchJobRequest\x1a\x1f.runner.api.v1.WatchJobResponse0\x01\x12K\n\x08ListLogs\x12\x1e.runner.api.v1.ListLogsRequest\x1a\x1f.runner.api.v1.ListLogsResponse\x12J\n\x07ReadLog\x12\x1d.runner.api.v1.ReadLogRequest\x1a\x1e.runner.api.v1.ReadLogResponse0\x01\x12T\n\x0bListOutputs\x12!.runner.api.v1.ListOutputsRequest\x1a\".runner.api.v1.ListOutputsResponse\x12S\n\nReadOutput\x12 .runner.api.v1.ReadOutputRequest\x1a!.runner.api.v1.ReadOutputResponse0\x01\x12=\n\x07GetStep\x12\x1d.runner.api.v1.GetStepRequest\x1a\x13.runner.api.v1.Step\x12N\n\tListSteps\x12\x1f.runner.api.v1.ListStepsRequest\x1a .runner.api.v1.ListStepsResponse\x12I\n\x0bGetJobGraph\x12!.runner.api.v1.GetJobGraphRequest\x1a\x17.runner.api.v1.JobGraph\x12P\n\nPublishJob\x12 .runner.api.v1.PublishJobRequest\x1a .runner.api.v1.PublishedPipeline\x12\x64\n\x14GetPublishedPipeline\x12*.runner.api.v1.GetPublishedPipelineRequest\x1a .runner.api.v1.PublishedPipeline\x12u\n\x16ListPublishedPipelines\x12,.runner.api.v1.ListPublishedPipelinesRequest\x1a-.runner.api.v1.ListPublishedPipelinesResponse\x12j\n\x17UpdatePublishedPipeline\x12-.runner.api.v1.UpdatePublishedPipelineRequest\x1a .runner.api.v1.PublishedPipeline\x12\\\n\x17SubmitPublishedPipeline\x12-.runner.api.v1.SubmitPublishedPipelineRequest\x1a\x12.runner.api.v1.Job\x12\x46\n\x0b\x43reateAsset\x12!.runner.api.v1.CreateAssetRequest\x1a\x14.runner.api.v1.Asset\x12@\n\x08GetAsset\x12\x1e.runner.api.v1.GetAssetRequest\x1a\x14.runner.api.v1.Asset\x12Q\n\nListAssets\x12 .runner.api.v1.ListAssetsRequest\x1a!.runner.api.v1.ListAssetsResponse\x12U\n\x10\x43reateExperiment\x12&.runner.api.v1.CreateExperimentRequest\x1a\x19.runner.api.v1.Experiment\x12O\n\rGetExperiment\x12#.runner.api.v1.GetExperimentRequest\x1a\x19.runner.api.v1.Experiment\x12`\n\x0fListExperiments\x12%.runner.api.v1.ListExperimentsRequest\x1a&.runner.api.v1.ListExperimentsResponse\x12U\n\x10UpdateExperiment\x12&.runner.api.v1.UpdateExperimentRequest\x1a\x19.runner.api.v1.Experimentb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'runner.api.v1.job_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CREATEJOBREQUEST']._serialized_start=160
-  _globals['_CREATEJOBREQUEST']._serialized_end=285
-  _globals['_GETJOBREQUEST']._serialized_start=287
-  _globals['_GETJOBREQUEST']._serialized_end=316
-  _globals['_LISTJOBSREQUEST']._serialized_start=318
-  _globals['_LISTJOBSREQUEST']._serialized_end=418
-  _globals['_LISTJOBSRESPONSE']._serialized_start=420
-  _globals['_LISTJOBSRESPONSE']._serialized_end=497
-  _globals['_DELETEJOBREQUEST']._serialized_start=499
-  _globals['_DELETEJOBREQUEST']._serialized_end=531
-  _globals['_CANCELJOBREQUEST']._serialized_start=533
-  _globals['_CANCELJOBREQUEST']._serialized_end=565
-  _globals['_RESUMEJOBREQUEST']._serialized_start=567
-  _globals['_RESUMEJOBREQUEST']._serialized_end=599
-  _globals['_REDRIVEJOBREQUEST']._serialized_start=601
-  _globals['_REDRIVEJOBREQUEST']._serialized_end=648
-  _globals['_LISTFAILURESREQUEST']._serialized_start=651
-  _globals['_LISTFAILURESREQUEST']._serialized_end=806
-  _globals['_LISTFAILURESRESPONSE']._serialized_start=808
-  _globals['_LISTFAILURESRESPONSE']._serialized_end=897
-  _globals['_LISTEVENTSREQUEST']._serialized_start=899
-  _globals['_LISTEVENTSREQUEST']._serialized_end=973
-  _globals['_LISTEVENTSRESPONSE']._serialized_start=975
-  _globals['_LISTEVENTSRESPONSE']._serialized_end=1058
-  _globals['_WATCHJOBREQUEST']._serialized_start=1060
-  _globals['_WATCHJOBREQUEST']._serialized_end=1107
-  _globals['_WATCHJOBRESPONSE']._serialized_start=1109
-  _globals['_WATCHJOBRESPONSE']._serialized_end=1176
-  _globals['_LISTLOGSREQUEST']._serialized_start=1178
-  _globals['_LISTLOGSREQUEST']._serialized_end=1250
-  _globals['_LISTLOGSRESPONSE']._serialized_start=1252
-  _globals['_LISTLOGSRESPONSE']._serialized_end=1333
-  _globals['_READLOGREQUEST']._serialized_start=1335
-  _globals['_READLOGREQUEST']._serialized_end=1381
-  _globals['_READLOGRESPONSE']._serialized_start=1383
-  _globals['_READLOGRESPONSE']._serialized_end=1428
-  _globals['_LISTOUTPUTSREQUEST']._serialized_start=1430
-  _globals['_LISTOUTPUTSREQUEST']._serialized_end=1505
-  _globals['_LISTOUTPUTSRESPONSE']._serialized_start=1507
-  _globals['_LISTOUTPUTSRESPONSE']._serialized_end=1593
-  _globals['_READOUTPUTREQUEST']._serialized_start=1595
-  _globals['_READOUTPUTREQUEST']._serialized_end=1628
-  _globals['_READOUTPUTRESPONSE']._serialized_start=1630
-  _globals['_READOUTPUTRESPONSE']._serialized_end=1678
-  _globals['_JOBSERVICE']._serialized_start=1681
-  _globals['_JOBSERVICE']._serialized_end=2741
+  _globals['_UPDATEJOBREQUEST_TAGSENTRY']._loaded_options = None
+  _globals['_UPDATEJOBREQUEST_TAGSENTRY']._serialized_options = b'8\001'
+  _globals['_UPDATEJOBREQUEST_PROPERTIESENTRY']._loaded_options = None
+  _globals['_UPDATEJOBREQUEST_PROPERTIESENTRY']._serialized_options = b'8\001'
+  _globals['_CREATEJOBREQUEST']._serialized_start=307
+  _globals['_CREATEJOBREQUEST']._serialized_end=432
+  _globals['_GETJOBREQUEST']._serialized_start=434
+  _globals['_GETJOBREQUEST']._serialized_end=463
+  _globals['_LISTJOBSREQUEST']._serialized_start=466
+  _globals['_LISTJOBSREQUEST']._serialized_end=641
+  _globals['_LISTJOBSRESPONSE']._serialized_start=643
+  _globals['_LISTJOBSRESPONSE']._serialized_end=720
+  _globals['_UPDATEJOBREQUEST']._serialized_start=723
+  _globals['_UPDATEJOBREQUEST']._serialized_end=1155
+  _globals['_UPDATEJOBREQUEST_TAGSENTRY']._serialized_start=1012
+  _globals['_UPDATEJOBREQUEST_TAGSENTRY']._serialized_end=1055
+  _globals['_UPDATEJOBREQUEST_PROPERTIESENTRY']._serialized_start=1057
+  _globals['_UPDATEJOBREQUEST_PROPERTIESENTRY']._serialized_end=1106
+  _globals['_DELETEJOBREQUEST']._serialized_start=1157
+  _globals['_DELETEJOBREQUEST']._serialized_end=1189
+  _globals['_CANCELJOBREQUEST']._serialized_start=1191
+  _globals['_CANCELJOBREQUEST']._serialized_end=1223
+  _globals['_RESUMEJOBREQUEST']._serialized_start=1225
+  _globals['_RESUMEJOBREQUEST']._serialized_end=1257
+  _globals['_REDRIVEJOBREQUEST']._serialized_start=1259
+  _globals['_REDRIVEJOBREQUEST']._serialized_end=1306
+  _globals['_LISTFAILURESREQUEST']._serialized_start=1309
+  _globals['_LISTFAILURESREQUEST']._serialized_end=1464
+  _globals['_LISTFAILURESRESPONSE']._serialized_start=1466
+  _globals['_LISTFAILURESRESPONSE']._serialized_end=1555
+  _globals['_LISTEVENTSREQUEST']._serialized_start=1557
+  _globals['_LISTEVENTSREQUEST']._serialized_end=1631
+  _globals['_LISTEVENTSRESPONSE']._serialized_start=1633
+  _globals['_LISTEVENTSRESPONSE']._serialized_end=1716
+  _globals['_WATCHJOBREQUEST']._serialized_start=1718
+  _globals['_WATCHJOBREQUEST']._serialized_end=1765
+  _globals['_WATCHJOBRESPONSE']._serialized_start=1767
+  _globals['_WATCHJOBRESPONSE']._serialized_end=1834
+  _globals['_LISTLOGSREQUEST']._serialized_start=1836
+  _globals['_LISTLOGSREQUEST']._serialized_end=1908
+  _globals['_LISTLOGSRESPONSE']._serialized_start=1910
+  _globals['_LISTLOGSRESPONSE']._serialized_end=1991
+  _globals['_READLOGREQUEST']._serialized_start=1993
+  _globals['_READLOGREQUEST']._serialized_end=2039
+  _globals['_READLOGRESPONSE']._serialized_start=2041
+  _globals['_READLOGRESPONSE']._serialized_end=2086
+  _globals['_LISTOUTPUTSREQUEST']._serialized_start=2088
+  _globals['_LISTOUTPUTSREQUEST']._serialized_end=2163
+  _globals['_LISTOUTPUTSRESPONSE']._serialized_start=2165
+  _globals['_LISTOUTPUTSRESPONSE']._serialized_end=2251
+  _globals['_READOUTPUTREQUEST']._serialized_start=2253
+  _globals['_READOUTPUTREQUEST']._serialized_end=2286
+  _globals['_READOUTPUTRESPONSE']._serialized_start=2288
+  _globals['_READOUTPUTRESPONSE']._serialized_end=2336
+  _globals['_JOBSERVICE']._serialized_start=2339
+  _globals['_JOBSERVICE']._serialized_end=4762
 # @@protoc_insertion_point(module_scope)

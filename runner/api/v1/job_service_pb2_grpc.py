@@ -4,8 +4,12 @@ import grpc
 import warnings
 
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
+from runner.api.v1 import asset_pb2 as runner_dot_api_dot_v1_dot_asset__pb2
+from runner.api.v1 import experiment_pb2 as runner_dot_api_dot_v1_dot_experiment__pb2
 from runner.api.v1 import job_pb2 as runner_dot_api_dot_v1_dot_job__pb2
 from runner.api.v1 import job_service_pb2 as runner_dot_api_dot_v1_dot_job__service__pb2
+from runner.api.v1 import published_pb2 as runner_dot_api_dot_v1_dot_published__pb2
+from runner.api.v1 import step_pb2 as runner_dot_api_dot_v1_dot_step__pb2
 
 GRPC_GENERATED_VERSION = '1.75.1'
 GRPC_VERSION = grpc.__version__
@@ -28,7 +32,8 @@ if _version_not_supported:
 
 
 class JobServiceStub(object):
-    """Creates jobs and tells how they are doing.
+    """Creates jobs and tells how they are doing, with the steps of pipelines and with what outlives its job: registered
+    assets, published pipelines, experiments.
 
     Every call but those of the health service carries the metadata `authorization: Bearer TOKEN`, where TOKEN is the
     content of `RUNNER_HOME/token`; without it the answer is `UNAUTHENTICATED`. Every error is a `google.rpc.Status` with
@@ -56,6 +61,11 @@ class JobServiceStub(object):
                 '/runner.api.v1.JobService/ListJobs',
                 request_serializer=runner_dot_api_dot_v1_dot_job__service__pb2.ListJobsRequest.SerializeToString,
                 response_deserializer=runner_dot_api_dot_v1_dot_job__service__pb2.ListJobsResponse.FromString,
+                _registered_method=True)
+        self.UpdateJob = channel.unary_unary(
+                '/runner.api.v1.JobService/UpdateJob',
+                request_serializer=runner_dot_api_dot_v1_dot_job__service__pb2.UpdateJobRequest.SerializeToString,
+                response_deserializer=runner_dot_api_dot_v1_dot_job__pb2.Job.FromString,
                 _registered_method=True)
         self.DeleteJob = channel.unary_unary(
                 '/runner.api.v1.JobService/DeleteJob',
@@ -112,10 +122,86 @@ class JobServiceStub(object):
                 request_serializer=runner_dot_api_dot_v1_dot_job__service__pb2.ReadOutputRequest.SerializeToString,
                 response_deserializer=runner_dot_api_dot_v1_dot_job__service__pb2.ReadOutputResponse.FromString,
                 _registered_method=True)
+        self.GetStep = channel.unary_unary(
+                '/runner.api.v1.JobService/GetStep',
+                request_serializer=runner_dot_api_dot_v1_dot_step__pb2.GetStepRequest.SerializeToString,
+                response_deserializer=runner_dot_api_dot_v1_dot_step__pb2.Step.FromString,
+                _registered_method=True)
+        self.ListSteps = channel.unary_unary(
+                '/runner.api.v1.JobService/ListSteps',
+                request_serializer=runner_dot_api_dot_v1_dot_step__pb2.ListStepsRequest.SerializeToString,
+                response_deserializer=runner_dot_api_dot_v1_dot_step__pb2.ListStepsResponse.FromString,
+                _registered_method=True)
+        self.GetJobGraph = channel.unary_unary(
+                '/runner.api.v1.JobService/GetJobGraph',
+                request_serializer=runner_dot_api_dot_v1_dot_step__pb2.GetJobGraphRequest.SerializeToString,
+                response_deserializer=runner_dot_api_dot_v1_dot_step__pb2.JobGraph.FromString,
+                _registered_method=True)
+        self.PublishJob = channel.unary_unary(
+                '/runner.api.v1.JobService/PublishJob',
+                request_serializer=runner_dot_api_dot_v1_dot_published__pb2.PublishJobRequest.SerializeToString,
+                response_deserializer=runner_dot_api_dot_v1_dot_published__pb2.PublishedPipeline.FromString,
+                _registered_method=True)
+        self.GetPublishedPipeline = channel.unary_unary(
+                '/runner.api.v1.JobService/GetPublishedPipeline',
+                request_serializer=runner_dot_api_dot_v1_dot_published__pb2.GetPublishedPipelineRequest.SerializeToString,
+                response_deserializer=runner_dot_api_dot_v1_dot_published__pb2.PublishedPipeline.FromString,
+                _registered_method=True)
+        self.ListPublishedPipelines = channel.unary_unary(
+                '/runner.api.v1.JobService/ListPublishedPipelines',
+                request_serializer=runner_dot_api_dot_v1_dot_published__pb2.ListPublishedPipelinesRequest.SerializeToString,
+                response_deserializer=runner_dot_api_dot_v1_dot_published__pb2.ListPublishedPipelinesResponse.FromString,
+                _registered_method=True)
+        self.UpdatePublishedPipeline = channel.unary_unary(
+                '/runner.api.v1.JobService/UpdatePublishedPipeline',
+                request_serializer=runner_dot_api_dot_v1_dot_published__pb2.UpdatePublishedPipelineRequest.SerializeToString,
+                response_deserializer=runner_dot_api_dot_v1_dot_published__pb2.PublishedPipeline.FromString,
+                _registered_method=True)
+        self.SubmitPublishedPipeline = channel.unary_unary(
+                '/runner.api.v1.JobService/SubmitPublishedPipeline',
+                request_serializer=runner_dot_api_dot_v1_dot_published__pb2.SubmitPublishedPipelineRequest.SerializeToString,
+                response_deserializer=runner_dot_api_dot_v1_dot_job__pb2.Job.FromString,
+                _registered_method=True)
+        self.CreateAsset = channel.unary_unary(
+                '/runner.api.v1.JobService/CreateAsset',
+                request_serializer=runner_dot_api_dot_v1_dot_asset__pb2.CreateAssetRequest.SerializeToString,
+                response_deserializer=runner_dot_api_dot_v1_dot_asset__pb2.Asset.FromString,
+                _registered_method=True)
+        self.GetAsset = channel.unary_unary(
+                '/runner.api.v1.JobService/GetAsset',
+                request_serializer=runner_dot_api_dot_v1_dot_asset__pb2.GetAssetRequest.SerializeToString,
+                response_deserializer=runner_dot_api_dot_v1_dot_asset__pb2.Asset.FromString,
+                _registered_method=True)
+        self.ListAssets = channel.unary_unary(
+                '/runner.api.v1.JobService/ListAssets',
+                request_serializer=runner_dot_api_dot_v1_dot_asset__pb2.ListAssetsRequest.SerializeToString,
+                response_deserializer=runner_dot_api_dot_v1_dot_asset__pb2.ListAssetsResponse.FromString,
+                _registered_method=True)
+        self.CreateExperiment = channel.unary_unary(
+                '/runner.api.v1.JobService/CreateExperiment',
+                request_serializer=runner_dot_api_dot_v1_dot_experiment__pb2.CreateExperimentRequest.SerializeToString,
+                response_deserializer=runner_dot_api_dot_v1_dot_experiment__pb2.Experiment.FromString,
+                _registered_method=True)
+        self.GetExperiment = channel.unary_unary(
+                '/runner.api.v1.JobService/GetExperiment',
+                request_serializer=runner_dot_api_dot_v1_dot_experiment__pb2.GetExperimentRequest.SerializeToString,
+                response_deserializer=runner_dot_api_dot_v1_dot_experiment__pb2.Experiment.FromString,
+                _registered_method=True)
+        self.ListExperiments = channel.unary_unary(
+                '/runner.api.v1.JobService/ListExperiments',
+                request_serializer=runner_dot_api_dot_v1_dot_experiment__pb2.ListExperimentsRequest.SerializeToString,
+                response_deserializer=runner_dot_api_dot_v1_dot_experiment__pb2.ListExperimentsResponse.FromString,
+                _registered_method=True)
+        self.UpdateExperiment = channel.unary_unary(
+                '/runner.api.v1.JobService/UpdateExperiment',
+                request_serializer=runner_dot_api_dot_v1_dot_experiment__pb2.UpdateExperimentRequest.SerializeToString,
+                response_deserializer=runner_dot_api_dot_v1_dot_experiment__pb2.Experiment.FromString,
+                _registered_method=True)
 
 
 class JobServiceServicer(object):
-    """Creates jobs and tells how they are doing.
+    """Creates jobs and tells how they are doing, with the steps of pipelines and with what outlives its job: registered
+    assets, published pipelines, experiments.
 
     Every call but those of the health service carries the metadata `authorization: Bearer TOKEN`, where TOKEN is the
     content of `RUNNER_HOME/token`; without it the answer is `UNAUTHENTICATED`. Every error is a `google.rpc.Status` with
@@ -124,10 +210,13 @@ class JobServiceServicer(object):
     """
 
     def CreateJob(self, request, context):
-        """Creates a job and starts its driver, which outlives this service. Idempotent by `request_id`.
+        """Creates a job and starts its driver, which outlives this service. Idempotent by `request_id`. All steps of a
+        pipeline are jobs from the beginning. Asked for a job that exists and is to do the same, it changes display name,
+        description, tags and properties where they differ.
 
         `INVALID_ARGUMENT` (`SPEC_INVALID`, with one violation per problem; `ARGUMENT_INVALID`): mend the job.
         `ALREADY_EXISTS` (`JOB_EXISTS`): choose another `job_id`.
+        `ALREADY_EXISTS` (`ASSET_EXISTS`): choose another version for the output that is to be registered, or none.
         `FAILED_PRECONDITION` (`TARGET_EXISTS`): remove the target, write elsewhere, or set `overwrite`.
         `FAILED_PRECONDITION` (`STORAGE_FAILED`): make room, or mend permissions.
         """
@@ -148,16 +237,32 @@ class JobServiceServicer(object):
         """Lists jobs, newest first. Jobs that are created while pages are read do not disturb the pages that follow.
 
         `INVALID_ARGUMENT` (`ARGUMENT_INVALID`): a negative `page_size`, or a `page_token` of other arguments.
+        `NOT_FOUND` (`JOB_NOT_FOUND`): there is no job of the `parent`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateJob(self, request, context):
+        """Changes what may change of a job that exists: the words about it, and whether it is archived. Returns the job as it
+        is then.
+
+        `NOT_FOUND` (`JOB_NOT_FOUND`): look for the name with `ListJobs`.
+        `INVALID_ARGUMENT` (`ARGUMENT_INVALID`): nothing is given.
+        `FAILED_PRECONDITION` (`PIPELINE_CHILD_JOB`): a step cannot be archived; archive its pipeline.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteJob(self, request, context):
-        """Deletes a job that has ended: its record, its folder, and what it staged. Published outputs stay.
+        """Deletes a job that has ended: its record, its folder, and what it staged; of a pipeline, those of its steps too.
+        Published outputs stay.
 
         `NOT_FOUND` (`JOB_NOT_FOUND`): it is gone already.
         `FAILED_PRECONDITION` (`JOB_STATUS_CONFLICT`): cancel the job first, or wait for its end.
+        `FAILED_PRECONDITION` (`JOB_IN_USE`): a reused step, an asset or a published pipeline refers to its outputs.
+        `FAILED_PRECONDITION` (`PIPELINE_CHILD_JOB`): it is a step; delete its pipeline.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -182,7 +287,9 @@ class JobServiceServicer(object):
         `NOT_FOUND` (`JOB_NOT_FOUND`): look for the name with `ListJobs`.
         `FAILED_PRECONDITION` (`JOB_STATUS_CONFLICT`): the job is completed, or its driver lives or is just starting; the
         message says what can be done.
+        `FAILED_PRECONDITION` (`PIPELINE_CHILD_JOB`): it is a step; resume its pipeline.
 
+        Steps of a pipeline that have completed are kept; those that failed or were canceled go on as the same jobs.
         Mini-batches that a failed or canceled job had set aside are tried again. A service resumes by itself what has lost
         its driver. An input that has changed, or a damaged journal, does not fail this call: the new run ends in
         `JOB_STATUS_FAILED`.
@@ -193,12 +300,12 @@ class JobServiceServicer(object):
 
     def RedriveJob(self, request, context):
         """Begins a new run of a completed job in which only its open failures are tried again, with corrected code if it is
-        given; what succeeds is merged into the outputs at its place. Returns at once, with `JOB_STATUS_STARTING`; watch the
-        job anew. A redrive that lost its driver, failed or was canceled is gone on with.
+        given; what succeeds is merged into the outputs at its place. Returns at once, with `JOB_STATUS_STARTING`; watch
+        the job anew. A redrive that lost its driver, failed or was canceled is gone on with.
 
         `NOT_FOUND` (`JOB_NOT_FOUND`): look for the name with `ListJobs`.
-        `FAILED_PRECONDITION` (`JOB_STATUS_CONFLICT`): no failure of the job is open, it is not completed, or its driver
-        lives; the message says what can be done.
+        `FAILED_PRECONDITION` (`JOB_STATUS_CONFLICT`): no failure of the job is open, it is not completed, its driver
+        lives, or it is a step of a pipeline that has not ended; the message says what can be done.
         `INVALID_ARGUMENT` (`ARGUMENT_INVALID`, `SPEC_INVALID`): `code` is no folder with the entry script in it, or the
         script has no `run`; mend it.
         `FAILED_PRECONDITION` (`STORAGE_FAILED`): make room, or mend permissions.
@@ -212,7 +319,8 @@ class JobServiceServicer(object):
         may hold fewer failures than were asked for, since their texts may be long.
 
         `NOT_FOUND` (`JOB_NOT_FOUND`): look for the name with `ListJobs`.
-        `INVALID_ARGUMENT` (`ARGUMENT_INVALID`): a negative `page_size`, a `page_token` of other arguments, or no such class.
+        `INVALID_ARGUMENT` (`ARGUMENT_INVALID`): a negative `page_size`, a `page_token` of other arguments, or no such
+        class.
         `DATA_LOSS` (`JOURNAL_DAMAGED`): the record of what is done is damaged; restore it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -232,9 +340,11 @@ class JobServiceServicer(object):
     def WatchJob(self, request, context):
         """Tells the state of a job now and after every change, until it has ended.
 
-        The first reply is a full snapshot, unless the `cursor` of the request is still the newest. A reader that is slow
-        misses states in between, never the newest; the exact history is `ListEvents`. When nothing changes, a reply with
-        only a cursor comes about every 15 seconds. The stream ends with `OK` after a terminal status.
+        A pipeline changes with every change of one of its steps. The watch on a step that never starts ends when its
+        pipeline has ended. The first reply is a full snapshot, unless the `cursor` of the request is still the newest. A
+        reader that is slow misses states in between, never the newest; the exact history is `ListEvents`. When nothing
+        changes, a reply with only a cursor comes about every 15 seconds. The stream ends with `OK` after a terminal
+        status.
 
         `NOT_FOUND` (`JOB_NOT_FOUND`): there is no such job, or it was deleted meanwhile.
         `OUT_OF_RANGE` (`CURSOR_EXPIRED`): watch again without a cursor.
@@ -256,7 +366,8 @@ class JobServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ReadLog(self, request, context):
-        """Reads one log file, or what the user's script printed in all workers; with `follow` until the job has ended.
+        """Reads one log file, or what the user's code printed; with `follow` until the job has ended. The logs of a reused
+        step are those of the job that stands in for it.
 
         `NOT_FOUND` (`JOB_NOT_FOUND`, `LOG_MISSING`): look for the name with `ListJobs` or `ListLogs`.
         """
@@ -275,10 +386,155 @@ class JobServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ReadOutput(self, request, context):
-        """Reads the files of one output, one after the other, in the order of their paths.
+        """Reads the files of one output, one after the other, in the order of their paths. The output `default`, unless the
+        job names one so, is what the job left besides its outputs: `outputs/...`, `logs/...` and `user_logs/...`.
 
         `NOT_FOUND` (`JOB_NOT_FOUND`, `OUTPUT_MISSING`): look for the name with `ListJobs` or `ListOutputs`.
         `FAILED_PRECONDITION` (`JOB_STATUS_CONFLICT`): the job has not ended; wait for it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetStep(self, request, context):
+        """Tells how one step of a pipeline is doing.
+
+        `NOT_FOUND` (`JOB_NOT_FOUND`): there is no such pipeline, or no such step in it; look with `ListSteps`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListSteps(self, request, context):
+        """Lists the steps of a pipeline, in the order of its file, also those that never started; none for other jobs.
+
+        `NOT_FOUND` (`JOB_NOT_FOUND`): look for the name with `ListJobs`.
+        `INVALID_ARGUMENT` (`ARGUMENT_INVALID`): a negative `page_size`, or a `page_token` of other arguments.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetJobGraph(self, request, context):
+        """Tells what the steps of a pipeline are and how they hang together.
+
+        `NOT_FOUND` (`JOB_NOT_FOUND`): look for the name with `ListJobs`.
+        `INVALID_ARGUMENT` (`ARGUMENT_INVALID`): the job is no pipeline.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PublishJob(self, request, context):
+        """Keeps the pipeline of a job with the code that it ran with, so that it can be submitted again. Each call makes a
+        new one.
+
+        `NOT_FOUND` (`JOB_NOT_FOUND`): look for the name with `ListJobs`.
+        `INVALID_ARGUMENT` (`ARGUMENT_INVALID`): the job is no pipeline, or `display_name` is empty.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetPublishedPipeline(self, request, context):
+        """Tells of one published pipeline.
+
+        `NOT_FOUND` (`PUBLISHED_NOT_FOUND`): look for the id with `ListPublishedPipelines`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListPublishedPipelines(self, request, context):
+        """Lists published pipelines, newest first.
+
+        `INVALID_ARGUMENT` (`ARGUMENT_INVALID`): a negative `page_size`, or a `page_token` of other arguments.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdatePublishedPipeline(self, request, context):
+        """Enables or disables a published pipeline. Returns it as it is then.
+
+        `NOT_FOUND` (`PUBLISHED_NOT_FOUND`): look for the id with `ListPublishedPipelines`.
+        `INVALID_ARGUMENT` (`ARGUMENT_INVALID`): there is no such status.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SubmitPublishedPipeline(self, request, context):
+        """Creates a job from a published pipeline and starts its driver.
+
+        `NOT_FOUND` (`PUBLISHED_NOT_FOUND`): look for the id with `ListPublishedPipelines`.
+        `INVALID_ARGUMENT` (`ARGUMENT_INVALID`): it is not active, or a parameter is no literal input of it or of another
+        type. `INVALID_ARGUMENT` (`SPEC_INVALID`): it cannot run any more, because its data is gone, say.
+        `FAILED_PRECONDITION` (`TARGET_EXISTS`), `ALREADY_EXISTS` (`ASSET_EXISTS`): as for `CreateJob`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateAsset(self, request, context):
+        """Registers data or a component by hand.
+
+        `INVALID_ARGUMENT` (`ARGUMENT_INVALID`): the name, the version or the path cannot be; mend it.
+        `ALREADY_EXISTS` (`ASSET_EXISTS`): choose another version, or none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetAsset(self, request, context):
+        """Tells of one registered asset.
+
+        `NOT_FOUND` (`ASSET_NOT_FOUND`): look for it with `ListAssets`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListAssets(self, request, context):
+        """Lists registered data or components, newest first.
+
+        `INVALID_ARGUMENT` (`ARGUMENT_INVALID`): no `kind`, a negative `page_size`, or a `page_token` of other arguments.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateExperiment(self, request, context):
+        """Creates an experiment, unless it is there; one that was archived is active again.
+
+        `INVALID_ARGUMENT` (`ARGUMENT_INVALID`): the id cannot be; mend it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetExperiment(self, request, context):
+        """Tells of one experiment.
+
+        `NOT_FOUND` (`EXPERIMENT_NOT_FOUND`): look for it with `ListExperiments`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListExperiments(self, request, context):
+        """Lists experiments, newest first.
+
+        `INVALID_ARGUMENT` (`ARGUMENT_INVALID`): a negative `page_size`, or a `page_token` of other arguments.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateExperiment(self, request, context):
+        """Merges the labels of an experiment, archives it or brings it back. Returns it as it is then.
+
+        `NOT_FOUND` (`EXPERIMENT_NOT_FOUND`): look for it with `ListExperiments`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -301,6 +557,11 @@ def add_JobServiceServicer_to_server(servicer, server):
                     servicer.ListJobs,
                     request_deserializer=runner_dot_api_dot_v1_dot_job__service__pb2.ListJobsRequest.FromString,
                     response_serializer=runner_dot_api_dot_v1_dot_job__service__pb2.ListJobsResponse.SerializeToString,
+            ),
+            'UpdateJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateJob,
+                    request_deserializer=runner_dot_api_dot_v1_dot_job__service__pb2.UpdateJobRequest.FromString,
+                    response_serializer=runner_dot_api_dot_v1_dot_job__pb2.Job.SerializeToString,
             ),
             'DeleteJob': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteJob,
@@ -357,6 +618,81 @@ def add_JobServiceServicer_to_server(servicer, server):
                     request_deserializer=runner_dot_api_dot_v1_dot_job__service__pb2.ReadOutputRequest.FromString,
                     response_serializer=runner_dot_api_dot_v1_dot_job__service__pb2.ReadOutputResponse.SerializeToString,
             ),
+            'GetStep': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetStep,
+                    request_deserializer=runner_dot_api_dot_v1_dot_step__pb2.GetStepRequest.FromString,
+                    response_serializer=runner_dot_api_dot_v1_dot_step__pb2.Step.SerializeToString,
+            ),
+            'ListSteps': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSteps,
+                    request_deserializer=runner_dot_api_dot_v1_dot_step__pb2.ListStepsRequest.FromString,
+                    response_serializer=runner_dot_api_dot_v1_dot_step__pb2.ListStepsResponse.SerializeToString,
+            ),
+            'GetJobGraph': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetJobGraph,
+                    request_deserializer=runner_dot_api_dot_v1_dot_step__pb2.GetJobGraphRequest.FromString,
+                    response_serializer=runner_dot_api_dot_v1_dot_step__pb2.JobGraph.SerializeToString,
+            ),
+            'PublishJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.PublishJob,
+                    request_deserializer=runner_dot_api_dot_v1_dot_published__pb2.PublishJobRequest.FromString,
+                    response_serializer=runner_dot_api_dot_v1_dot_published__pb2.PublishedPipeline.SerializeToString,
+            ),
+            'GetPublishedPipeline': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetPublishedPipeline,
+                    request_deserializer=runner_dot_api_dot_v1_dot_published__pb2.GetPublishedPipelineRequest.FromString,
+                    response_serializer=runner_dot_api_dot_v1_dot_published__pb2.PublishedPipeline.SerializeToString,
+            ),
+            'ListPublishedPipelines': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListPublishedPipelines,
+                    request_deserializer=runner_dot_api_dot_v1_dot_published__pb2.ListPublishedPipelinesRequest.FromString,
+                    response_serializer=runner_dot_api_dot_v1_dot_published__pb2.ListPublishedPipelinesResponse.SerializeToString,
+            ),
+            'UpdatePublishedPipeline': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdatePublishedPipeline,
+                    request_deserializer=runner_dot_api_dot_v1_dot_published__pb2.UpdatePublishedPipelineRequest.FromString,
+                    response_serializer=runner_dot_api_dot_v1_dot_published__pb2.PublishedPipeline.SerializeToString,
+            ),
+            'SubmitPublishedPipeline': grpc.unary_unary_rpc_method_handler(
+                    servicer.SubmitPublishedPipeline,
+                    request_deserializer=runner_dot_api_dot_v1_dot_published__pb2.SubmitPublishedPipelineRequest.FromString,
+                    response_serializer=runner_dot_api_dot_v1_dot_job__pb2.Job.SerializeToString,
+            ),
+            'CreateAsset': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateAsset,
+                    request_deserializer=runner_dot_api_dot_v1_dot_asset__pb2.CreateAssetRequest.FromString,
+                    response_serializer=runner_dot_api_dot_v1_dot_asset__pb2.Asset.SerializeToString,
+            ),
+            'GetAsset': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetAsset,
+                    request_deserializer=runner_dot_api_dot_v1_dot_asset__pb2.GetAssetRequest.FromString,
+                    response_serializer=runner_dot_api_dot_v1_dot_asset__pb2.Asset.SerializeToString,
+            ),
+            'ListAssets': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAssets,
+                    request_deserializer=runner_dot_api_dot_v1_dot_asset__pb2.ListAssetsRequest.FromString,
+                    response_serializer=runner_dot_api_dot_v1_dot_asset__pb2.ListAssetsResponse.SerializeToString,
+            ),
+            'CreateExperiment': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateExperiment,
+                    request_deserializer=runner_dot_api_dot_v1_dot_experiment__pb2.CreateExperimentRequest.FromString,
+                    response_serializer=runner_dot_api_dot_v1_dot_experiment__pb2.Experiment.SerializeToString,
+            ),
+            'GetExperiment': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetExperiment,
+                    request_deserializer=runner_dot_api_dot_v1_dot_experiment__pb2.GetExperimentRequest.FromString,
+                    response_serializer=runner_dot_api_dot_v1_dot_experiment__pb2.Experiment.SerializeToString,
+            ),
+            'ListExperiments': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListExperiments,
+                    request_deserializer=runner_dot_api_dot_v1_dot_experiment__pb2.ListExperimentsRequest.FromString,
+                    response_serializer=runner_dot_api_dot_v1_dot_experiment__pb2.ListExperimentsResponse.SerializeToString,
+            ),
+            'UpdateExperiment': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateExperiment,
+                    request_deserializer=runner_dot_api_dot_v1_dot_experiment__pb2.UpdateExperimentRequest.FromString,
+                    response_serializer=runner_dot_api_dot_v1_dot_experiment__pb2.Experiment.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'runner.api.v1.JobService', rpc_method_handlers)
@@ -366,7 +702,8 @@ def add_JobServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class JobService(object):
-    """Creates jobs and tells how they are doing.
+    """Creates jobs and tells how they are doing, with the steps of pipelines and with what outlives its job: registered
+    assets, published pipelines, experiments.
 
     Every call but those of the health service carries the metadata `authorization: Bearer TOKEN`, where TOKEN is the
     content of `RUNNER_HOME/token`; without it the answer is `UNAUTHENTICATED`. Every error is a `google.rpc.Status` with
@@ -445,6 +782,33 @@ class JobService(object):
             '/runner.api.v1.JobService/ListJobs',
             runner_dot_api_dot_v1_dot_job__service__pb2.ListJobsRequest.SerializeToString,
             runner_dot_api_dot_v1_dot_job__service__pb2.ListJobsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/runner.api.v1.JobService/UpdateJob',
+            runner_dot_api_dot_v1_dot_job__service__pb2.UpdateJobRequest.SerializeToString,
+            runner_dot_api_dot_v1_dot_job__pb2.Job.FromString,
             options,
             channel_credentials,
             insecure,
@@ -742,6 +1106,411 @@ class JobService(object):
             '/runner.api.v1.JobService/ReadOutput',
             runner_dot_api_dot_v1_dot_job__service__pb2.ReadOutputRequest.SerializeToString,
             runner_dot_api_dot_v1_dot_job__service__pb2.ReadOutputResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetStep(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/runner.api.v1.JobService/GetStep',
+            runner_dot_api_dot_v1_dot_step__pb2.GetStepRequest.SerializeToString,
+            runner_dot_api_dot_v1_dot_step__pb2.Step.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSteps(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/runner.api.v1.JobService/ListSteps',
+            runner_dot_api_dot_v1_dot_step__pb2.ListStepsRequest.SerializeToString,
+            runner_dot_api_dot_v1_dot_step__pb2.ListStepsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetJobGraph(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/runner.api.v1.JobService/GetJobGraph',
+            runner_dot_api_dot_v1_dot_step__pb2.GetJobGraphRequest.SerializeToString,
+            runner_dot_api_dot_v1_dot_step__pb2.JobGraph.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PublishJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/runner.api.v1.JobService/PublishJob',
+            runner_dot_api_dot_v1_dot_published__pb2.PublishJobRequest.SerializeToString,
+            runner_dot_api_dot_v1_dot_published__pb2.PublishedPipeline.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetPublishedPipeline(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/runner.api.v1.JobService/GetPublishedPipeline',
+            runner_dot_api_dot_v1_dot_published__pb2.GetPublishedPipelineRequest.SerializeToString,
+            runner_dot_api_dot_v1_dot_published__pb2.PublishedPipeline.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListPublishedPipelines(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/runner.api.v1.JobService/ListPublishedPipelines',
+            runner_dot_api_dot_v1_dot_published__pb2.ListPublishedPipelinesRequest.SerializeToString,
+            runner_dot_api_dot_v1_dot_published__pb2.ListPublishedPipelinesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdatePublishedPipeline(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/runner.api.v1.JobService/UpdatePublishedPipeline',
+            runner_dot_api_dot_v1_dot_published__pb2.UpdatePublishedPipelineRequest.SerializeToString,
+            runner_dot_api_dot_v1_dot_published__pb2.PublishedPipeline.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SubmitPublishedPipeline(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/runner.api.v1.JobService/SubmitPublishedPipeline',
+            runner_dot_api_dot_v1_dot_published__pb2.SubmitPublishedPipelineRequest.SerializeToString,
+            runner_dot_api_dot_v1_dot_job__pb2.Job.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateAsset(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/runner.api.v1.JobService/CreateAsset',
+            runner_dot_api_dot_v1_dot_asset__pb2.CreateAssetRequest.SerializeToString,
+            runner_dot_api_dot_v1_dot_asset__pb2.Asset.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetAsset(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/runner.api.v1.JobService/GetAsset',
+            runner_dot_api_dot_v1_dot_asset__pb2.GetAssetRequest.SerializeToString,
+            runner_dot_api_dot_v1_dot_asset__pb2.Asset.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAssets(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/runner.api.v1.JobService/ListAssets',
+            runner_dot_api_dot_v1_dot_asset__pb2.ListAssetsRequest.SerializeToString,
+            runner_dot_api_dot_v1_dot_asset__pb2.ListAssetsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateExperiment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/runner.api.v1.JobService/CreateExperiment',
+            runner_dot_api_dot_v1_dot_experiment__pb2.CreateExperimentRequest.SerializeToString,
+            runner_dot_api_dot_v1_dot_experiment__pb2.Experiment.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetExperiment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/runner.api.v1.JobService/GetExperiment',
+            runner_dot_api_dot_v1_dot_experiment__pb2.GetExperimentRequest.SerializeToString,
+            runner_dot_api_dot_v1_dot_experiment__pb2.Experiment.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListExperiments(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/runner.api.v1.JobService/ListExperiments',
+            runner_dot_api_dot_v1_dot_experiment__pb2.ListExperimentsRequest.SerializeToString,
+            runner_dot_api_dot_v1_dot_experiment__pb2.ListExperimentsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateExperiment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/runner.api.v1.JobService/UpdateExperiment',
+            runner_dot_api_dot_v1_dot_experiment__pb2.UpdateExperimentRequest.SerializeToString,
+            runner_dot_api_dot_v1_dot_experiment__pb2.Experiment.FromString,
             options,
             channel_credentials,
             insecure,
