@@ -99,9 +99,14 @@ class Problem:
     what: str
     remedy: str = ""
 
+    @property
+    def message(self) -> str:
+        """What is wrong and what to write instead, without its place."""
+        return f"{self.what}; {self.remedy}" if self.remedy else self.what
+
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}" if self.line else self.file
-        return f"{place}: {self.what}; {self.remedy}" if self.remedy else f"{place}: {self.what}"
+        return f"{place}: {self.message}"
 
 
 class ValidationException(InputError):

@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from runner.client.backend import Backend
-from runner.client.job import log_name
 from runner.entity.job import JobState
 from runner.entity.page import Chunk
-from runner.errors import JobStatusConflict, LogMissing, OutputMissing, StorageFailed
+from runner.errors import JobStatusConflict, OutputMissing, StorageFailed
 
 DEFAULT = "default"
 """The output that every job has: its logs, and what a command left in `outputs/` and `logs/` of its working folder."""
@@ -56,25 +55,10 @@ def _named(backend: Backend, state: JobState, into: Path, *, is_all: bool = Fals
 
 
 def _artifacts(backend: Backend, state: JobState, into: Path) -> list[Path]:
-    folder = into / "artifacts"
-    written: list[Path] = []
     try:
-        written += write_chunks(backend.read_output(state.name, DEFAULT), folder)
+        return write_chunks(backend.read_output(state.name, DEFAULT), into / "artifacts")
     except OutputMissing:
-        pass  # it left nothing there; its logs are artifacts too
-    for log in backend.logs(state.name):
-        try:
-            chunks = backend.read_log(state.name, log.path)
-            written += write_chunks(_renamed(chunks, log_name(state.type, log.path)), folder)
-        except LogMissing:
-            continue
-    return written
-
-
-def _renamed(chunks: Iterator[Chunk], path: str) -> Iterator[Chunk]:
-    yield Chunk(path=path, data=b"")
-    for chunk in chunks:
-        yield Chunk(path=path, data=chunk.data)
+        return []
 
 
 def _names(state: JobState) -> str:

@@ -233,9 +233,7 @@ class Run:
 
     def get_file_names(self) -> list[str]:
         """The files of the run: its logs, and what a command left in `outputs/` and `logs/` of its working folder."""
-        kind = self._state().type
-        names = {log_name(kind, log.path) for log in self._backend.logs(self._job)}
-        return sorted(names | {chunk.path for chunk in self._artifacts()})
+        return sorted({*self._log_paths(), *(chunk.path for chunk in self._artifacts())})
 
     def download_file(self, name: str, output_file_path: str | os.PathLike[str] | None = None) -> None:
         """Write one of the run's files to a path, by default to its own name in the current folder.
@@ -339,10 +337,14 @@ class Run:
         except OutputMissing:
             return
 
+    def _log_paths(self) -> dict[str, str]:
+        """Name of a log as a file of the run to its path below the logs."""
+        paths = [log.path for log in self._backend.logs(self._job)]
+        return {path if path.startswith("user_logs/") else f"logs/{path}": path for path in paths}
+
     def _write(self, name: str, target: Path) -> bool:
         """Write a file of the run; whether there is one of that name."""
-        kind = self._state().type
-        path = next((log.path for log in self._backend.logs(self._job) if log_name(kind, log.path) == name), None)
+        path = self._log_paths().get(name)
         chunks = self._artifacts() if path is None else self._backend.read_log(self._job, path)
         wanted: Iterator[Chunk] = (
             Chunk(path=target.name, data=one.data) for one in chunks if path is not None or one.path == name

@@ -5,19 +5,18 @@ from __future__ import annotations
 import codecs
 import json
 import re
-import time
 from collections.abc import Iterator
 from typing import TextIO
 
 from runner.client.backend import Backend
-from runner.client.job import PIPELINE_LOG
 from runner.entity.job import JobError, JobState
 from runner.entity.page import Chunk
 from runner.entity.status import JobStatus
 from runner.errors import JobException
 
 NO_ERROR = "Detailed error not set on the Run. Please check the logs for details."
-POLL_S = 0.2
+COMMAND_LOGS = "user_logs/"
+"""The folder of what a command printed."""
 _OF_THE_FIRST_RANK = re.compile(r"user_logs/std_(log|err)\D*0*(?:_ps)?\.txt")
 
 
@@ -63,21 +62,9 @@ def error_details(error: JobError) -> dict[str, dict[str, str]]:
 
 def _pieces(backend: Backend, job: JobState) -> Iterator[Chunk]:
     """What there is to read of the job until its end: of a pipeline its own log, of a command that of one rank."""
-    if job.type != "pipeline":
-        chunks = backend.read_log(job.name, follow=True)
-        yield from (chunk for chunk in chunks if job.type != "command" or is_of_the_first_rank(chunk.path))
-        return
-    while not job.status.is_terminal and not _has_log(backend, job.name):
-        if backend.has_driver(job.name) is False:
-            return
-        time.sleep(POLL_S)
-        job = backend.get(job.name)
-    if _has_log(backend, job.name):
-        yield from backend.read_log(job.name, PIPELINE_LOG, follow=True)
-
-
-def _has_log(backend: Backend, name: str) -> bool:
-    return any(log.path == PIPELINE_LOG for log in backend.logs(name))
+    if job.type != "command":
+        return backend.read_log(job.name, follow=True)
+    return (one for one in backend.read_log(job.name, COMMAND_LOGS, follow=True) if is_of_the_first_rank(one.path))
 
 
 def _head(job: JobState, to: TextIO) -> None:

@@ -31,13 +31,15 @@ def list_logs(folder: Path) -> tuple[LogFile, ...]:
 
 
 class LogTail:
-    """Reads what has been written since the last look, of one log file or of what the user's code printed."""
+    """Reads what has been written since the last look: of one log file, of those below a folder whose name ends in a
+    slash, or of what the user's code printed.
+    """
 
     def __init__(self, job: str, folder: Path, file: str) -> None:
         """LogMissing when there is no such file. A name is only ever compared with those that were listed."""
         self._folder, self._file = folder, file
         self._offsets: dict[str, int] = {}
-        if file and file not in self._names():
+        if file and not file.endswith("/") and file not in self._names():
             raise LogMissing(job, file)
 
     def read(self) -> Iterator[Chunk]:
@@ -56,7 +58,10 @@ class LogTail:
 
     def _names(self) -> list[str]:
         names = _files_below(self._folder)
-        return [name for name in names if (name == self._file if self._file else name.startswith(USER_OUTPUT))]
+        if self._file and not self._file.endswith("/"):
+            return [name for name in names if name == self._file]
+        wanted = [name for name in names if name.startswith(self._file or USER_OUTPUT)]
+        return sorted(wanted, key=lambda name: "/std_err" in name)  # what was printed goes before errors
 
 
 def read_output(output: OutputState) -> Iterator[Chunk]:

@@ -79,6 +79,35 @@ class Findings:
     def notices(self) -> tuple[str, ...]:
         return tuple(self._notices)
 
+    @property
+    def passed(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.problems
+
+    @property
+    def error_messages(self) -> dict[str, str]:
+        """What is wrong, by its place; `*` is the whole."""
+        told: dict[str, list[str]] = {}
+        for problem in self.problems:
+            told.setdefault(problem.path or "*", []).append(problem.message)
+        return {path: "; ".join(messages) for path, messages in told.items()}
+
+    def _to_dict(self) -> dict[str, Any]:
+        """The findings in the form that users of these jobs know."""
+        said: dict[str, Any] = {"result": "Succeeded" if self.passed else "Failed"}
+        if not self.passed:
+            said["errors"] = [
+                {
+                    "message": problem.message,
+                    "path": problem.path or "*",
+                    "location": f"{problem.file}#line {problem.line}" if problem.line else problem.file,
+                }
+                for problem in self.problems
+            ]
+        if self.notices:
+            said["warnings"] = [{"message": notice} for notice in self.notices]
+        return said
+
     def raise_if_any(self) -> None:
         """Raise SpecInvalid with all problems, if there are any."""
         if self._problems:
