@@ -21,7 +21,10 @@ _WRITE_MODES = ("rw_mount", "mount", "upload", "direct")
 INPUT = Table(
     keys={
         "type": Key(Choice((*DATA_TYPES, *LITERAL_TYPES)), "what the input is", "uri_folder"),
-        "path": Key(text, "a path relative to this file, an absolute one, or azureml://datastores/<d>/paths/<p>"),
+        "path": Key(
+            text,
+            "a path relative to this file, an absolute one, azureml://datastores/<d>/paths/<p>, or a registered name",
+        ),
         "mode": Key(text, "how it is read; `direct` for tables, `eval_mount` for the files of an mltable", "ro_mount"),
         "default": Key(anything, "the value of a literal input"),
         "optional": Key(flag, "whether it may have no value; `$[[...]]` groups that name it are then dropped", "false"),
@@ -38,8 +41,8 @@ OUTPUT = Table(
         "type": Key(Choice(DATA_TYPES), "`uri_file` is one file, everything else a folder", "uri_folder"),
         "path": Key(text, "where it is published; may hold ${{name}}, ${{output_name}}, ${{default_datastore}}"),
         "mode": Key(Choice(_WRITE_MODES), "passed through: outputs are written in place", "rw_mount"),
-        "name": Key(text, "the data asset it would be registered as"),
-        "version": Key(spelt, "the version of that asset"),
+        "name": Key(text, "the data asset it is registered as when the job completes"),
+        "version": Key(spelt, "the version of that asset; by default the next one"),
         "description": Key(free_text, "for readers"),
     },
 )
