@@ -8,27 +8,18 @@ from pathlib import Path
 
 import click
 import pytest
+import schema_tables
 
 from runner.cli.main import cli
 from runner.client.client import JobOperations
 from runner.entity.status import TRANSITIONS, JobStatus
 from runner.errors import MEANINGS
-from runner.spec import data_shapes, schema
+from runner.spec import command_schema, pipeline_schema, schema
 from runner.spec.arguments import RUNTIME_ARGUMENTS
-from runner.spec.shapes import Table
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = [*DOCS.rglob("*.md"), *ROOT.glob("*.md"), *ROOT.glob("examples/**/*.md"), ROOT / "benchmarks" / "README.md"]
-TABLES = {
-    "The job": schema.JOB,
-    "`task`": schema.TASK,
-    "`retry_settings`": schema.RETRY_SETTINGS,
-    "`resources`": schema.RESOURCES,
-    "`inputs`": data_shapes.INPUT,
-    "`outputs`": data_shapes.OUTPUT,
-    "`runner`": schema.RUNNER,
-}
 
 
 def section(page: Path, title: str) -> str:
@@ -55,12 +46,15 @@ def commands_of(group: click.Group) -> Iterator[click.Command]:
             yield from commands_of(command)
 
 
-@pytest.mark.parametrize("title", TABLES)
-def test_the_keys_of_a_job_are_those_of_the_schema(title: str) -> None:
-    table: Table = TABLES[title]
-    expected = [[f"`{name}`", key.says, key.default] for name, key in table.keys.items() if name not in schema.LATER]
-    lines = "\n".join(f"| {' | '.join(row)} |" for row in expected)
-    assert cells(section(DOCS / "reference" / "job-yaml.md", title)) == expected, f"the rows should be:\n{lines}"
+def test_the_keys_of_a_job_are_those_of_the_schema() -> None:
+    page = schema_tables.PAGE.read_text()
+    assert page == schema_tables.rewritten(page), "`python tests/schema_tables.py` writes the tables anew"
+
+
+def test_every_key_of_the_schema_is_told_on_the_page() -> None:
+    told = {name for keys in schema_tables.TABLES.values() for name in keys}
+    tables = (command_schema.COMMAND, schema.JOB, schema.TASK, pipeline_schema.PIPELINE, command_schema.RUNNER)
+    assert {name for table in (*tables, schema.RUNNER) for name in table.keys} - {*schema.LATER} <= told
 
 
 def test_the_arguments_that_the_runner_reads_are_all_told() -> None:
