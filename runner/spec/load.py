@@ -11,7 +11,8 @@ from runner.errors import ArgumentInvalid, Problem, SpecInvalid
 from runner.spec.document import Document, read_document, scalar_of
 from runner.spec.findings import Findings
 from runner.spec.jobs import Job, Origin, Submitted
-from runner.spec.kinds import Kind, kind_of_document
+from runner.spec.kinds import kind_of_document
+from runner.spec.leaf_kinds import Kind
 
 
 def load_job(

@@ -15,7 +15,10 @@ DATASTORE = re.compile(r"azureml://(?:subscriptions/.*?/)?datastores/([^/]+)(?:/
 def is_local(path: object) -> bool:
     """Whether a value is a path on this machine, rather than a URI or a registered name."""
     return (
-        isinstance(path, str) and bool(path) and not _SCHEME.match(path) and not path.startswith(("azureml:", "git+"))
+        isinstance(path, str)
+        and bool(path)
+        and not _SCHEME.match(path)
+        and not path.startswith(("azureml:", "git+", "${{"))
     )
 
 
@@ -60,6 +63,15 @@ def _each_path(document: dict[str, Any], change: Callable[[str], str]) -> dict[s
             result = _command_paths(result, change)
         case "parallel" if isinstance(task := document.get("task"), dict):
             result["task"] = _task_paths(task, change)
+        case "pipeline" if isinstance(jobs := document.get("jobs"), dict):
+            result["jobs"] = {
+                name: _each_path(step, change) if isinstance(step, dict) else step for name, step in jobs.items()
+            }
+    component = document.get("component")
+    if isinstance(component, dict):
+        result["component"] = _each_path(component, change)
+    elif isinstance(component, str):
+        result["component"] = _with({"path": component.strip().removeprefix("file:")}, ("path",), change)["path"]
     return result
 
 

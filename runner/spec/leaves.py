@@ -1,0 +1,345 @@
+"""A step of a pipeline to the document of a job of its own: component and step merged, bindings put in."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from runner.spec.bindings import references
+from runner.spec.command_schema import COMMAND
+from runner.spec.data_shapes import is_literal
+from runner.spec.findings import Findings, Routed, did_you_mean
+from runner.spec.findings import Path as Place
+from runner.spec.leaf_kinds import LEAF_KINDS, Kind
+from runner.spec.nodes import Node, Scope
+from runner.spec.paths import absolute_paths
+from runner.spec.pipeline_schema import is_binding
+from runner.spec.schema import JOB
+from runner.spec.shapes import Table
+from runner.spec.values import Binding, Value, binding_of, form_remedy
+from runner.spec.wiring import Wiring, output_names, parent_output
+
+TABLES: Mapping[str, Table] = {"command": COMMAND, "parallel": JOB}
+STEP_ONLY = frozenset({"type", "component", "inputs", "outputs", "name", "version"})
+"""Keys of a step that are not those of its job, or that are made anew."""
+_MERGED = frozenset({"environment_variables", "resources", "retry_settings", "runner", "limits", "tags", "properties"})
+"""Groups of which a step may set single keys anew; others it replaces."""
+_OWN_TEXT = frozenset({"command", "task", "input_data", "description", "display_name", "comment"})
+"""Keys that know the step's own inputs only, or that are only shown."""
+_DATASTORE = re.compile(r"\$\{\{\s*default_datastore\s*\}\}")
+_DEFAULT_PLACE = "azureml://datastores/${{default_datastore}}/paths/azureml/${{name}}/${{output_name}}"
+_SUB_PIPELINE_KEYS = frozenset(
+    {"type", "component", "inputs", "outputs", "name", "version", "compute", "display_name", "description", "comment"}
+    | {"tags", "properties", "runner", "settings", "identity", "services", "experiment_name"}
+)
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Leaf:
+    """One step as a job of its own, which may still lack what other steps make."""
+
+    node: Node
+    kind: Kind
+    found: Findings
+    document: dict[str, Any]
+    """Shaped; an output of another step stands in it as `${{steps.KEY.outputs.NAME}}`."""
+    sources: dict[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
+    """By input, the outputs of other steps that it is or holds."""
+    optional: frozenset[str] = frozenset()
+    """Inputs that may be absent."""
+    broken: frozenset[str] = frozenset()
+    """Inputs about which a problem was told already."""
+
+    def stand_in(self) -> dict[str, Any]:
+        """The document with something in the place of what other steps make, for checks that look at one job."""
+        unsettled = self.broken | self.sources.keys()
+        if not unsettled:
+            return self.document
+        inputs = {
+            name: _stand_in(value) if name in unsettled else value for name, value in self.document["inputs"].items()
+        }
+        return {**self.document, "inputs": inputs}
+
+    def settled(self) -> dict[str, Any]:
+        """The document with those inputs alone that are there already, for checks that look at the disk."""
+        unsettled = self.broken | self.sources.keys()
+        if not unsettled:
+            return self.document
+        inputs = {name: value for name, value in self.document["inputs"].items() if name not in unsettled}
+        return {**self.document, "inputs": inputs}
+
+
+def _stand_in(value: Any) -> Any:
+    if is_literal(value):
+        return "text" if isinstance(value, str) else value
+    return {**value, "path": "/made/by/another/step"}
+
+
+def leaf_of(node: Node, wiring: Wiring) -> Leaf | None:
+    """The step as a job; None when its component is not known yet, or it cannot be made."""
+    inputs, sources, optional, broken = _inputs(node, wiring)
+    outputs = _outputs(node, wiring)
+    if not node.is_known:
+        return None
+    kind = LEAF_KINDS[node.kind]
+    found = Routed(_homes(node))
+    said = _own(node, wiring)
+    component = node.component
+    merged = said if component is None else _merge(component.body, said)
+    compute = merged.get("compute") or _default_compute(node.scope, wiring)
+    if compute is not None:
+        merged["compute"] = compute
+    if component is not None and component.is_deterministic is not None and "is_deterministic" not in merged:
+        merged["is_deterministic"] = component.is_deterministic
+    title = merged.get("display_name") or (component.display_name if component is not None else None) or node.name
+    document = {**merged, "type": node.kind, "display_name": title, "inputs": inputs, "outputs": outputs}
+    shaped = kind.shape(document, node.scope.base, found)
+    if shaped is None:
+        return None
+    return Leaf(
+        node=node,
+        kind=kind,
+        found=found,
+        document=shaped,
+        sources=sources,
+        optional=frozenset(optional),
+        broken=frozenset(broken),
+    )
+
+
+def _homes(node: Node) -> Any:
+    """Where complaints about the step's document belong: to the step, its component, or the pipeline's output."""
+    component, own, at = node.component, node.said, node.at
+
+    def home_of(place: Place) -> tuple[Findings, Place]:
+        key = place[0] if place else None
+        if key in ("inputs", "outputs"):
+            given = node.inputs if key == "inputs" else node.outputs
+            if key == "outputs" and len(place) > 2 and isinstance(place[1], str):
+                scope, output = node.scope, parent_output(given.get(place[1]))
+                while output is not None and scope.node is not None:
+                    given, holder = scope.node.outputs, scope.node
+                    if (above := parent_output(given.get(output))) is None:
+                        return holder.found, (*holder.at, "outputs", output, *place[2:])
+                    scope, output = holder.scope, above
+                if output is not None:
+                    return scope.found, ("outputs", output, *place[2:])
+            here = component is None or len(place) < 2 or place[1] in given
+        elif component is None or not place:
+            here = True
+        elif key in _MERGED and len(place) > 1:
+            group = own.get(str(key))
+            here = isinstance(group, Mapping) and place[1] in group
+        else:
+            here = key in own or key not in component.body
+        if here or component is None:
+            return node.found, (*at, *place)
+        return component.found, place
+
+    return home_of
+
+
+def _own(node: Node, wiring: Wiring) -> dict[str, Any]:
+    """What the step says itself, paths absolute, values of the pipeline put in; unknown keys told and left out."""
+    said = {key: value for key, value in node.said.items() if key not in STEP_ONLY and value is not None}
+    if node.component is not None:
+        said = _known(said, node, TABLES[node.kind])
+    runner = said.get("runner")
+    if isinstance(runner, Mapping) and "depends_on" in runner:
+        said["runner"] = {key: value for key, value in runner.items() if key != "depends_on"}
+        if not said["runner"]:
+            del said["runner"]
+    for key, value in said.items():
+        if key not in _OWN_TEXT:
+            said[key] = _put_in(value, node, (key,), wiring)
+        else:
+            _refuse_parent(value, node, (key,))
+    said = absolute_paths({"type": node.kind, **said}, node.scope.base)
+    del said["type"]
+    return said
+
+
+def _known(said: dict[str, Any], node: Node, table: Table) -> dict[str, Any]:
+    kept = {}
+    for key, value in said.items():
+        if key in table.keys:
+            kept[key] = value
+        elif key not in table.ignored:
+            remedy = did_you_mean(key, table.keys, "leave it out")
+            node.found.notice((*node.at, key), f"is no key of a step and has no effect; {remedy}")
+    return kept
+
+
+def check_sub_pipeline(node: Node) -> None:
+    """Tell keys of a step over a pipeline component that have no effect."""
+    for key in node.said:
+        if key not in _SUB_PIPELINE_KEYS:
+            node.found.notice(
+                (*node.at, str(key)), "is no key of a step over a pipeline and has no effect; leave it out"
+            )
+
+
+def _merge(body: Mapping[str, Any], said: Mapping[str, Any]) -> dict[str, Any]:
+    merged = {**body, **said}
+    for key in _MERGED & body.keys() & said.keys():
+        if isinstance(body[key], Mapping) and isinstance(said[key], Mapping):
+            merged[key] = {**body[key], **said[key]}
+    return merged
+
+
+def _put_in(value: Any, node: Node, at: Place, wiring: Wiring) -> Any:
+    """A value of a step with the pipeline's inputs put in where they are bound."""
+    if isinstance(value, str):
+        if "${{" not in value or not any(_is_of_parent(reference) for reference in references(value)):
+            return value
+        here = (*node.at, *at)
+        bound = wiring.evaluate(node.scope, value, here, node.found)
+        if bound.is_broken or bound.is_missing:
+            return None
+        if bound.sources or not bound.is_literal:
+            what = f"holds {value.strip()}, which is data"
+            node.found.problem(here, what, "make it an input of the step; only values can stand here")
+            return None
+        return bound.given
+    if isinstance(value, Mapping):
+        return {key: _put_in(inner, node, (*at, key), wiring) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_put_in(inner, node, (*at, index), wiring) for index, inner in enumerate(value)]
+    return value
+
+
+def _is_of_parent(reference: str) -> bool:
+    return reference.startswith("parent") or (binding_of(f"parent.{reference.partition('.')[2]}") is not None)
+
+
+def _refuse_parent(value: Any, node: Node, at: Place) -> None:
+    """Tell bindings to the pipeline where a step knows its own inputs only."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            _refuse_parent(inner, node, (*at, key))
+    elif isinstance(value, str) and "${{" in value and at[0] in ("command", "task", "input_data"):
+        for reference in references(value):
+            if reference.startswith("parent."):
+                what = f"holds ${{{{{reference}}}}}, and only the step's own inputs and outputs are known here"
+                remedy = "write it below the step's `inputs:`, and use ${{inputs.<name>}} here"
+                node.found.problem((*node.at, *at), what, remedy)
+
+
+def _default_compute(scope: Scope, wiring: Wiring) -> Any:
+    """What steps of a scope run on that say nothing: of the nearest pipeline that does."""
+    at: Place = ("settings", "default_compute")
+    settings: Mapping[str, Any] = scope.settings
+    if scope.node is not None:
+        own = scope.node.said.get("compute")
+        if own is not None:
+            return _put_in(own, scope.node, ("compute",), wiring)
+        below = scope.component.body.get("settings") if scope.component is not None else None
+        settings = below if isinstance(below, Mapping) else {}
+    given = settings.get("default_compute")
+    if given is None and scope.node is None:
+        at, given = ("compute",), scope.compute
+    if given is None:
+        return _default_compute(scope.node.scope, wiring) if scope.node is not None else None
+    if is_binding(given):
+        value = wiring.evaluate(scope, given, at, scope.found)
+        return value.given if value.is_literal else None
+    return given
+
+
+def _inputs(node: Node, wiring: Wiring) -> tuple[dict[str, Any], dict[str, Any], list[str], list[str]]:
+    """The inputs of the step's document, and of which the values come from elsewhere, may be absent or are broken."""
+    component = node.component if node.is_known else None
+    names = list(node.inputs) if component is None else list(component.inputs)
+    if component is not None:
+        for name in node.inputs:
+            if name not in component.inputs:
+                remedy = did_you_mean(name, component.inputs, "leave it out")
+                what = f"is no input of the component {component.title} and has no effect; {remedy}"
+                node.found.notice((*node.at, "inputs", name), what)
+                wiring.input_of(node, name)
+    inputs: dict[str, Any] = {}
+    sources: dict[str, Any] = {}
+    optional, broken = [], []
+    for name in names:
+        value = wiring.input_of(node, name)
+        declared = component.inputs[name] if component is not None else None
+        if value.is_broken:
+            broken.append(name)
+            inputs[name] = _broken_value(declared.type if declared is not None else "uri_folder")
+            continue
+        may_be_absent = declared.is_optional if declared is not None else _says_optional(node.inputs.get(name))
+        if may_be_absent or value.is_optional:
+            optional.append(name)
+        if value.sources:
+            sources[name] = value.sources
+        inputs[name] = _document_value(value, declared.type if declared is not None else None)
+    return inputs, sources, optional, broken
+
+
+def _says_optional(given: Any) -> bool:
+    return isinstance(given, Mapping) and given.get("optional") in (True, "true", "True")
+
+
+def _broken_value(kind: str) -> Any:
+    stand_ins: dict[str, Any] = {"string": "", "integer": 0, "number": 0.0, "boolean": False}
+    return stand_ins.get(kind, {"type": kind, "path": "/"})
+
+
+def _document_value(value: Value, kind: str | None) -> Any:
+    if value.given is not None:
+        return value.given
+    return {"type": kind or ("string" if value.is_literal else "uri_folder"), "optional": True}
+
+
+def _outputs(node: Node, wiring: Wiring) -> dict[str, Any]:
+    """The outputs of the step's document: types of the component, places of the step or the pipeline."""
+    component = node.component
+    names = output_names(node)
+    result = {}
+    for name in (*names, *(name for name in node.outputs if name not in names)):
+        if not _check_output(node, name, names):
+            continue
+        setting = wiring.output_setting(node, name)
+        declared = component.outputs.get(name) if component is not None else None
+        if declared is not None and declared.mode and "mode" not in setting:
+            setting["mode"] = declared.mode
+        setting["type"] = wiring.output_type(node, name)
+        result[name] = _in_datastore(setting, node.scope)
+    return result
+
+
+def _in_datastore(setting: dict[str, Any], scope: Scope) -> dict[str, Any]:
+    """Put in the pipeline's own default datastore, where it names one."""
+    while scope.node is not None:
+        scope = scope.node.scope
+    name = scope.settings.get("default_datastore")
+    if name is None:
+        return setting
+    path = setting.get("path", _DEFAULT_PLACE)
+    put = _DATASTORE.sub(str(name), path) if isinstance(path, str) else path
+    return {**setting, "path": put}
+
+
+def _check_output(node: Node, name: str, names: list[str]) -> bool:
+    """Whether an output of a step can be one; notes a binding of the wrong form, and names that the step has not."""
+    at = (*node.at, "outputs", name)
+    component = node.component
+    if component is not None and component.is_known and name not in names:
+        remedy = did_you_mean(name, names, f"its outputs are {', '.join(names)}" if names else "it has none")
+        node.found.problem(at, f"is no output of the component {component.title}", remedy)
+        return False
+    given = node.outputs.get(name)
+    path = given.get("path") if isinstance(given, Mapping) else given
+    if not isinstance(path, str) or parent_output(given) is not None:
+        return True
+    for reference in references(path):
+        binding: Binding | None = binding_of(reference)
+        if isinstance(given, str) or binding is not None or reference.startswith("parent"):
+            remedy = "write ${{parent.outputs.<name>}}"
+            if binding is None:
+                remedy = form_remedy(reference)
+            node.found.problem(at, f"holds ${{{{{reference}}}}}, which is no output of the pipeline", remedy)
+            return False
+    return True
