@@ -27,6 +27,8 @@ _HOMES = {
     "MpiDistribution": "runner.spec.distributions",
     "Output": "runner.spec.pieces",
     "ParallelJob": "runner.spec.jobs",
+    "PipelineJob": "runner.spec.pipeline_job",
+    "PipelineJobSettings": "runner.spec.pipeline_job",
     "PipelineRun": "runner.client.runs",
     "PortDataReference": "runner.client.ports",
     "PublishedPipeline": "runner.client.published",

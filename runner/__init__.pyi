@@ -34,6 +34,8 @@ from runner.spec.pieces import ResourceConfiguration as ResourceConfiguration
 from runner.spec.pieces import RetrySettings as RetrySettings
 from runner.spec.pieces import RunFunction as RunFunction
 from runner.spec.pieces import SystemData as SystemData
+from runner.spec.pipeline_job import PipelineJob as PipelineJob
+from runner.spec.pipeline_job import PipelineJobSettings as PipelineJobSettings
 from runner.spec.services import AmlTokenConfiguration as AmlTokenConfiguration
 from runner.spec.services import JobService as JobService
 from runner.spec.services import JupyterLabJobService as JupyterLabJobService

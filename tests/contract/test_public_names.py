@@ -32,6 +32,8 @@ NAMES = {
     "MpiDistribution",
     "Output",
     "ParallelJob",
+    "PipelineJob",
+    "PipelineJobSettings",
     "PipelineRun",
     "PortDataReference",
     "PublishedPipeline",
