@@ -12,6 +12,8 @@ from typing import Literal
 
 from runner.entity.parallel import CANCEL_GRACE_S
 
+PARAMETER_PROPERTY = "mlflow.parameters."
+"""Before the names of properties of a job that hold the parameters it has logged with MLflow."""
 DistributionKind = Literal["pytorch", "mpi", "tensorflow", "ray"]
 
 

@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ import msgspec
 
 from runner.instance import warden as program
 from runner.instance.reaper import end_descendants
+from runner.instance.seat import Seat, free_ports
 
 FAREWELL_S = 15.0
 """More than a warden needs to kill what is left."""
@@ -32,6 +33,8 @@ class Process:
     stdout: str
     """Files that are appended to."""
     stderr: str
+    instance: int = 0
+    """Which of the instances it runs on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +122,15 @@ class Ward:
     def fileno(self) -> int:
         """Readable when there is news."""
         return self._control.fileno()
+
+    def place(self, count: int, port_count: int, check: Callable[[], None]) -> tuple[Seat, ...]:
+        """Every instance is on this machine, of which there is always room."""
+        check()
+        ports = free_ports(count * port_count)
+        return tuple(
+            Seat(host="localhost", address="127.0.0.1", ports=ports[number * port_count : (number + 1) * port_count])
+            for number in range(count)
+        )
 
     def run(self, processes: Sequence[Process], *, grace_s: float, token: str) -> None:
         """Start processes; `Started` or `Refused` is the answer. `token` is in the environment of each of them."""

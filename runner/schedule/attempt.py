@@ -29,11 +29,14 @@ STAGING = ".staging"
 
 
 class Result(msgspec.Struct, kw_only=True, frozen=True):
-    """How the processes of an attempt ended: exit codes, or negative numbers of signals."""
+    """How an attempt ended."""
 
-    codes: list[int]
     is_good: bool
     """Whether its outputs are to be published."""
+    codes: list[int] = []
+    """Exit codes of its processes, when it was good."""
+    what: str = ""
+    """Why it was not."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,11 @@ class Attempt:
     @property
     def root(self) -> Path:
         return self.folder.attempts / str(self.number)
+
+    @property
+    def token(self) -> str:
+        """In the environment of all its processes, and of no other attempt's."""
+        return f"{self.root}/"
 
     @property
     def work(self) -> Path:

@@ -42,7 +42,7 @@ def own_variables(attempt: Attempt) -> dict[str, str]:
 
 
 def command_environment(
-    base: Mapping[str, str], attempt: Attempt, mlflow: Mapping[str, str], rank: Mapping[str, str], token: str
+    base: Mapping[str, str], attempt: Attempt, mlflow: Mapping[str, str], rank: Mapping[str, str]
 ) -> dict[str, str]:
     """The environment of one process of a command.
 
@@ -53,7 +53,7 @@ def command_environment(
     found = {name: value for name, value in base.items() if name not in _NOT_PASSED_ON}
     found |= _contract(spec, attempt) | dict(mlflow) | dict(rank) | own_variables(attempt)
     found["AZUREML_RUN_ID"] = spec.name
-    found[TOKEN] = token
+    found[TOKEN] = attempt.token
     found["PWD"] = str(attempt.work)
     return found
 

@@ -33,7 +33,7 @@ from typing import Protocol
 from runner.entity.asset import Asset, OutputRecord
 from runner.entity.job import JobError, OutputState, Progress
 from runner.entity.status import JobStatus
-from runner.errors import MEANINGS, AssetExists, Defect, IllegalTransition, RunnerError
+from runner.errors import MEANINGS, AssetExists, Defect, IllegalTransition, RunnerError, StorageFailed
 from runner.schedule.cancel import Cancel, Canceled
 from runner.schedule.pulse import Pulse
 from runner.store.home import Home, JobFolder
@@ -121,8 +121,8 @@ class Shell:
         except RunnerError as error:
             return self._end(journey, JobStatus.FAILED, error)
         except Exception as error:
-            log.exception("defect")
-            return self._end(journey, JobStatus.FAILED, Defect(f"{type(error).__name__}: {error}"))
+            log.exception("the driver cannot go on")
+            return self._end(journey, JobStatus.FAILED, _explain(error))
         return self._end(journey, JobStatus.COMPLETED, None)
 
     def _end(self, journey: Journey, status: JobStatus, error: RunnerError | None) -> int:
@@ -132,7 +132,13 @@ class Shell:
             code = MEANINGS[error.reason].exit_code
             failed = JobError(reason=error.reason, message=str(error), traceback=str(own), exit_code=code)
             log.error("%s: %s", error.reason, error)
-        ending = journey.arrive(status, failed)
+        try:
+            ending = journey.arrive(status, failed)
+        except Exception as trouble:
+            log.exception("the end is not told in full")
+            if status is JobStatus.COMPLETED:
+                return self._end(journey, JobStatus.FAILED, _explain(trouble))
+            ending = Ending()
         self.pulse.stop()
         if status is JobStatus.CANCELED and self.store.get(self.name).status is not JobStatus.CANCEL_REQUESTED:
             self.store.move(self.name, JobStatus.CANCEL_REQUESTED, message="a signal asked for it")
@@ -151,3 +157,12 @@ class Shell:
             return self._end(journey, JobStatus.FAILED, taken)
         journey.leave(status)
         return failed.exit_code if failed else 130 if status is JobStatus.CANCELED else 0
+
+
+def _explain(error: Exception) -> RunnerError:
+    """Errors of ours as they are, what the disk says as such, all else as a defect."""
+    if isinstance(error, RunnerError):
+        return error
+    if isinstance(error, OSError) and error.filename is not None:
+        return StorageFailed(os.fsdecode(error.filename), error.strerror or str(error))
+    return Defect(f"{type(error).__name__}: {error}")
