@@ -46,6 +46,7 @@ class MlflowRun:
             "MLFLOW_RUN_ID": self.run_id,
             "MLFLOW_EXPERIMENT_ID": self.experiment_id,
             "MLFLOW_EXPERIMENT_NAME": self._experiment,
+            "MLFLOW_ALLOW_FILE_STORE": "true",  # its newer versions refuse their file store without that
         }
 
     @property
