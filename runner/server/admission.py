@@ -63,7 +63,10 @@ def read_job(document: Mapping[str, object], *, base: Path, name: str, overwrite
     if overwrite:
         given = document.get("runner")
         wanted["runner"] = {**(given if isinstance(given, Mapping) else {}), "overwrite": True}
-    return job_of_document(catalog.pinned(wanted), base)
+    job = job_of_document(catalog.pinned(wanted), base)
+    # Set here, so that the job's own process and its steps are told the same as its row.
+    job.experiment_name = job.experiment_name or os.path.basename(os.getcwd()).replace(" ", "") or "Default"
+    return job
 
 
 def admit(store: Store, job: Job, draft: JobFolder, catalog: StoreCatalog) -> Admitted:
@@ -92,7 +95,7 @@ def state_of(job: Job, name: str, now: float, outputs: tuple[OutputState, ...]) 
         status=JobStatus.NOT_STARTED,
         display_name=job.display_name or name,
         description=job.description or "",
-        experiment_name=job.experiment_name or os.path.basename(os.getcwd()).replace(" ", "") or "Default",
+        experiment_name=job.experiment_name or "Default",
         tags=texts(job.tags),
         properties=texts(job.properties),
         document=job.absolute_document(),

@@ -16,7 +16,7 @@ from runner.errors import TargetExists
 from runner.schedule.prepare import is_taken, write_document
 from runner.server.admission import Admitted, state_of, texts
 from runner.server.targets import check_versions
-from runner.spec.code_trees import pin_code
+from runner.spec.code_trees import pin_document_code
 from runner.spec.flatten import Flattened, flatten
 from runner.spec.jobs import Job
 from runner.spec.pipeline_job import PipelineJob
@@ -67,15 +67,15 @@ def _check_targets(store: Store, flat: Flattened) -> None:
 
 
 def _pinned(home: Home, flat: Flattened) -> Iterator[StepSpec]:
-    kept: dict[Path, str] = {}
+    """The steps with their code kept; what several of them share is looked at once."""
+    kept: dict[str, str] = {}
     for step in flat.spec.steps:
-        source = flat.codes.get(step.key)
-        if source is None:
-            yield step
-            continue
-        if source not in kept:
-            kept[source] = str(pin_code(source, home.code, home=home.root).path)
-        yield replace(step, code=kept[source])
+        document = step.document
+        said = (document.get("code"), document.get("additional_includes"), document.get("task"), step.type)
+        if repr(said) not in kept:
+            tree = pin_document_code(document, Path("/"), home.code, home=home.root)
+            kept[repr(said)] = "" if tree is None else str(tree.path)
+        yield replace(step, code=kept[repr(said)])
 
 
 def _step_state(above: JobState, step: StepSpec, outputs: tuple[OutputState, ...]) -> JobState:

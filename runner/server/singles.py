@@ -13,7 +13,7 @@ from runner.server.targets import check_versions
 from runner.spec.jobs import Job, ParallelJob
 from runner.spec.load import job_of_document
 from runner.spec.places import Places
-from runner.spec.targets import Unplaceable, place, place_output
+from runner.spec.targets import Unplaceable, place_output
 from runner.spec.validate import validate
 from runner.store.home import Home, JobFolder
 from runner.store.store import Store
@@ -61,10 +61,7 @@ def _code(home: Home, job: Job, document: dict[str, Any], draft: JobFolder, plac
         from runner.spec.resolve import snapshot_code
 
         return snapshot_code(job, draft.code, places)
-    source = document.get("code")
-    placed = place(source, job.base_path, places) if source else None
-    if placed is None:
-        return None
-    from runner.spec.code_trees import pin_code
+    from runner.spec.code_trees import pin_document_code
 
-    return pin_code(Path(placed), home.code, home=home.root).path
+    tree = pin_document_code(document, job.base_path, home.code, home=home.root)
+    return None if tree is None else tree.path
