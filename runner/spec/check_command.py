@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from runner.errors import AssetNotFound, RunnerError
 from runner.spec.bindings import GroupOpen, check_references, decide_groups, modernise, outside_groups, references
 from runner.spec.check_values import check_alone, check_assets, check_environment, check_places, check_strays
 from runner.spec.findings import Findings
@@ -65,25 +64,7 @@ def check_command_places(document: Mapping[str, Any], base: Path, found: Finding
         what = f"uses ${{{{{reference}}}}}, and only the trial of a sweep has a search space"
         found.problem(("command",), what, "make it an input: ${{inputs.<name>}}")
     check_targets(document, base, found, places)
-    check_versions(document, found, places)
     say_fallbacks(document, places, found)
-
-
-def check_versions(document: Mapping[str, Any], found: Findings, places: Places) -> None:
-    """Note outputs that would be registered as a version that is there already."""
-    for name, value in document["outputs"].items():
-        asset, version = value.get("name"), value.get("version")
-        if places.catalog is None or asset is None or version is None:
-            continue
-        try:
-            places.catalog.asset("data", asset, version)
-        except AssetNotFound:
-            continue
-        except RunnerError as error:
-            found.problem(("outputs", name, "version"), f"cannot be looked up: {error}")
-            continue
-        what = f"is {version!r}, and the data asset {asset}:{version} is registered already"
-        found.problem(("outputs", name, "version"), what, "write another version, or leave it out for the next one")
 
 
 def _check_code(document: Mapping[str, Any], base: Path, found: Findings) -> None:

@@ -7,10 +7,12 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from runner.errors import AssetNotFound, RunnerError
 from runner.spec.bindings import references
 from runner.spec.data_shapes import is_literal
 from runner.spec.findings import Findings
 from runner.spec.findings import Path as Place
+from runner.spec.places import Places
 from runner.spec.targets import Unplaceable, check_writable, place, place_input
 
 _FREE = {("description",), ("display_name",), ("comment",), ("tags",), ("properties",)}
@@ -27,8 +29,12 @@ def check_alone(document: Mapping[str, Any], found: Findings) -> None:
 
 def check_assets(document: Mapping[str, Any], found: Findings) -> None:
     """Note outputs that cannot be registered as what they say."""
+    wanted: dict[tuple[str, str], str] = {}
     for name, value in document["outputs"].items():
         asset, version = value.get("name"), value.get("version")
+        if asset is not None and version is not None and (first := wanted.setdefault((asset, version), name)) != name:
+            what = f"is {version!r}, and {asset}:{version} is what the output {first} becomes"
+            found.problem(("outputs", name, "version"), what, "write another version, or leave it out")
         if version is not None and asset is None and found.is_clean("outputs", name, "name"):
             found.problem(("outputs", name, "version"), "has no name", "write `name:` beside it, or leave it out")
         for key, text in (("name", asset), ("version", version)):
@@ -60,6 +66,23 @@ def check_places(document: Mapping[str, Any], base: Path, found: Findings) -> No
                 place(path, base, None)
         except Unplaceable as error:
             found.problem(at, error.what, error.remedy)
+
+
+def check_versions(document: Mapping[str, Any], found: Findings, places: Places) -> None:
+    """Note outputs that would be registered as a version that is there already."""
+    for name, value in document["outputs"].items():
+        asset, version = value.get("name"), value.get("version")
+        if places.catalog is None or asset is None or version is None:
+            continue
+        try:
+            places.catalog.asset("data", asset, version)
+        except AssetNotFound:
+            continue
+        except RunnerError as error:
+            found.problem(("outputs", name, "version"), f"cannot be looked up: {error}")
+            continue
+        what = f"is {version!r}, and the data asset {asset}:{version} is registered already"
+        found.problem(("outputs", name, "version"), what, "write another version, or leave it out for the next one")
 
 
 def check_strays(document: Mapping[str, Any], bound: Collection[Place], found: Findings) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from runner.dataset.settings import read_settings
 from runner.errors import ArgumentInvalid, Problem
 from runner.spec.bindings import references
+from runner.spec.check_values import check_versions
 from runner.spec.data_shapes import is_literal
 from runner.spec.findings import Findings
 from runner.spec.ignore import IgnoreRules
@@ -140,6 +141,7 @@ def check_targets(document: Mapping[str, Any], base: Path, found: Findings, plac
             what = f"leads to {target.path}, and the output target exists already"
             found.problem(at, what, "remove it, write elsewhere, or submit with --overwrite")
     _check_apart(targets, document, base, places, found)
+    check_versions(document, found, places)
 
 
 def _exists(target: Target) -> bool:

@@ -194,6 +194,10 @@ def test_one_wrong_line_gives_one_problem_at_that_line(line: str, says: str | No
             "outputs.a.path is 'azureml:jobs/j/outputs/o', which is there already",
         ),
         ("a: {path: '${{names}}/x'}", "outputs.a.path holds ${{names}}, a template of no known form;"),
+        (
+            "{a: {name: x, version: 1}, b: {name: x, version: 1}}",
+            "outputs.b.version is '1', and x:1 is what the output a",
+        ),
         ("a-b: {}", "outputs.a-b is not a name that can be used here;"),
     ],
 )
