@@ -28,7 +28,8 @@ class Connection:
         host, colon, port = address.rpartition(":")
         if not colon or not host or not port.isdecimal():
             raise ArgumentInvalid("server", f"{address!r} is no address; write HOST:PORT, as `runner serve` prints it")
-        self._address, self._deadline_s = address, deadline_s
+        self.address = address
+        self._deadline_s = deadline_s
         self._metadata = (("authorization", f"Bearer {token}"),) if token else ()
         self._channel = grpc.insecure_channel(address, options=_OPTIONS)
         self._stub: Any = job_service_pb2_grpc.JobServiceStub(self._channel)  # type: ignore[no-untyped-call]
@@ -74,14 +75,14 @@ class Connection:
         if status is not None:
             told = error_of(status)
             if isinstance(told, Unauthenticated):
-                return Unauthenticated(self._address, told.metadata()["what"])
+                return Unauthenticated(self.address, told.metadata()["what"])
             return told
         if code is grpc.StatusCode.UNAVAILABLE:
-            return ServerUnavailable(self._address, "nothing answers")
+            return ServerUnavailable(self.address, "nothing answers")
         if code is grpc.StatusCode.DEADLINE_EXCEEDED:
-            return ServerUnavailable(self._address, f"it did not answer within {self._deadline_s:g} s")
+            return ServerUnavailable(self.address, f"it did not answer within {self._deadline_s:g} s")
         if code is grpc.StatusCode.UNIMPLEMENTED:
-            return ServerUnavailable(self._address, "what answers there is no runner service, or an older one")
+            return ServerUnavailable(self.address, "what answers there is no runner service, or an older one")
         if code is grpc.StatusCode.CANCELLED:
-            return ServerUnavailable(self._address, "the call was broken off")
-        return Told("INTERNAL", f"{self._address}: {text or code.name}", "")
+            return ServerUnavailable(self.address, "the call was broken off")
+        return Told("INTERNAL", f"{self.address}: {text or code.name}", "")

@@ -100,7 +100,7 @@ class PublishedPipeline:
         if said is None:
             settings = self._state.document.get("settings")
             said = settings.get("continue_on_step_failure") if isinstance(settings, dict) else None
-        return True if said is None else bool(said)
+        return bool(said)  # where nothing is said, the handles of SDK v1 mean False
 
     def submit(
         self,
@@ -133,7 +133,9 @@ class PublishedPipeline:
             self.id,
             experiment_name=experiment_name,
             parameters=dict(pipeline_parameters or {}),
-            continue_on_step_failure=continue_on_step_failure,
+            continue_on_step_failure=(
+                self.continue_on_step_failure if continue_on_step_failure is None else continue_on_step_failure
+            ),
         )
         return client.experiment_of(state.experiment_name).run_of(state)
 

@@ -77,13 +77,16 @@ class StepRun(Run):
         if pipeline.type != "pipeline":
             what = f"{pipeline.name!r} is a {pipeline.type} job and has no steps; give the name of a pipeline"
             raise ArgumentInvalid("pipeline_run_id", what)
-        self._check_experiment(pipeline)
         if state.parent == pipeline.name:
+            self._check_experiment(pipeline)
             return
         for step in self._backend.steps(pipeline.name):
             if step.reused_from == state.name:
-                self._job = step.name  # its id is that of the job that stands in for it
+                self._job = step.name  # its id, and its experiment, are those of the job that stands in for it
+                if state.experiment_name != self._experiment.name:
+                    self._check_experiment(pipeline)
                 return
+        self._check_experiment(pipeline)
         raise ArgumentInvalid("step_run_id", f"{state.name!r} is no step of the pipeline {pipeline.name!r}")
 
     def _look_at_source(self, name: str) -> None:

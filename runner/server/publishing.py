@@ -13,6 +13,8 @@ from runner.entity.pipeline import KEY_JOINT, PipelineSpec, StepSpec
 from runner.errors import ArgumentInvalid
 from runner.store.store import Store
 
+SOURCE = "azureml.pipelineid"
+"""The property of a job that names the published pipeline it was submitted from."""
 _TYPES: dict[str, tuple[type, ...]] = {
     "integer": (int,),
     "number": (int, float),
@@ -68,6 +70,7 @@ def document_of(
     inputs = document.setdefault("inputs", {})
     for name, value in parameters.items():
         inputs[name] = _assigned(name, value, inputs, published)
+    document["properties"] = {**(document.get("properties") or {}), SOURCE: published.id}
     if experiment_name:
         document["experiment_name"] = experiment_name
     goes_on = published.continue_on_step_failure if continue_on_step_failure is None else continue_on_step_failure
