@@ -146,6 +146,7 @@ class Driver:
         if (error := nothing_succeeded(self._spec, self._book.tally, self._book.causes.first)) is not None:
             raise error
         self._shell.cancelled.check()
+        self._logs.begin_report(self._folder)
         self._publish(release, committer)
 
     def _check_thresholds(self) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -46,6 +47,7 @@ class JobLogs:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._last = 0.0
+        self._reporter: threading.Thread | None = None
         with _if_possible("readme.txt"):
             folder.mkdir(parents=True, exist_ok=True)
             (folder / "readme.txt").write_text(README)
@@ -88,6 +90,17 @@ class JobLogs:
             _keep_earlier(self._folder / "job_result.txt")
             (self._folder / "job_result.txt").write_text("\n".join(lines) + "\n", errors="backslashreplace")
         self._overview(f"Ended: {status}. {progress.line}")
+        self.begin_report(folder)
+        assert self._reporter is not None
+        self._reporter.join()
+
+    def begin_report(self, folder: JobFolder) -> None:
+        """Write the report of mini-batches in a thread, once: nothing new comes while outputs are published."""
+        if self._reporter is None:
+            self._reporter = threading.Thread(target=self._try_report, args=(folder,), name="report", daemon=True)
+            self._reporter.start()
+
+    def _try_report(self, folder: JobFolder) -> None:
         with _if_possible("the report of mini-batches"):
             self._report(folder)
 
