@@ -199,7 +199,7 @@ def tell_difference(old: ReuseEntry, new: ReuseKey, *, files: Iterable[str] = ()
 
     Args:
         files: the files of the code that differ.
-        places: where the data of the inputs is.
+        places: where the data of the inputs comes from.
     """
     names = differing(old.key, new)
     told = [_told(name, old.key.parts.get(name), new.parts.get(name), files, places) for name in names[:_NAMED_PARTS]]

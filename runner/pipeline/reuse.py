@@ -48,7 +48,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class _Data:
-    """What the inputs of a step are: parts of its key, where they are, and why one cannot be known."""
+    """What the inputs of a step are: parts of its key, where they come from, and why one cannot be known."""
 
     parts: dict[str, str]
     places: dict[str, str]
@@ -77,6 +77,7 @@ class ReuseDesk:
         with self._lock:
             self._documents[step.key] = document
         data = self._data(document)
+        data.places.update({source.input: f"made by {source.step}" for source in step.sources})
         key = key_of(
             step,
             code=_digest_of_code(step.code),
