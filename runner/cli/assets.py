@@ -91,9 +91,8 @@ def create_component(file: str, version: str | None, server: str | None, form: s
     """Check a component file and register what it says under its name and a version."""
     from runner.spec.component_file import load_component
 
-    client = connect(server)
-    made = client.components.create_or_update(load_component(file, catalog=client.backend), version=version)
-    _tell(made, form)
+    document = load_component(file)
+    _tell(connect(server).components.create_or_update(document, version=version), form)
 
 
 def split(reference: str) -> tuple[str, str]:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 from runner.entity.job import JobState
 
 COMMAND_WIDTH = 120
+_PLACE = re.compile(r"^\S+?(:\d+)?: (\S+\.)?")
+"""What a notice begins with: file and line, and the keys around the one that it is about."""
 
 
 def say(text: str) -> None:
@@ -24,6 +27,17 @@ def say(text: str) -> None:
 def show_json(value: object) -> None:
     """Data, for a program."""
     print(json.dumps(value, indent=2, ensure_ascii=False), flush=True)
+
+
+def noticed(notices: Iterable[str]) -> list[str]:
+    """The notices as lines; one that many steps share is told once, with how many more there are."""
+    alike: dict[str, list[str]] = {}
+    for notice in notices:
+        alike.setdefault(_PLACE.sub("", notice), []).append(notice)
+    return [
+        f"notice: {first}" + (f" (and {len(others)} more like this)" if others else "")
+        for first, *others in alike.values()
+    ]
 
 
 def summary(job: JobState) -> list[str]:

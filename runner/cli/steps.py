@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from runner.cli.options import checking_places, connect, output_option, server_option
-from runner.cli.render import say, show_json, table
+from runner.cli.render import noticed, say, show_json, table
 from runner.cli.step_tree import branches_of, ends_line, lasted, why
 from runner.entity.job import JobState
 from runner.entity.job_json import step_json
@@ -100,7 +100,7 @@ def _of_file(file: str, server: str | None) -> Drawing:
         raise ArgumentInvalid("JOB", f"{file} is a {job.type} job and has no steps; give the file of a pipeline")
     places = checking_places(server)
     found = validate(job, places=places)
-    for notice in found.notices:
-        say(f"notice: {notice}")
+    for line in noticed(found.notices):
+        say(line)
     found.raise_if_any()
     return drawing_of(flatten(job, name=job.name or Path(file).stem, places=places).spec)

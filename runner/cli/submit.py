@@ -9,7 +9,7 @@ import click
 
 from runner.cli.early import start_early
 from runner.cli.options import checking_places, connect, name_argument, output_option, server_option
-from runner.cli.render import say, show_json
+from runner.cli.render import noticed, say, show_json
 from runner.cli.watching import Watch
 from runner.entity.job_json import to_json
 
@@ -61,12 +61,12 @@ def _submit(client: Client, job: Job, name: str | None, *, detach: bool, overwri
 
 def _tell_submitted(client: Client, job: Job, name: str) -> None:
     """What stands in for what is not configured, and of a pipeline how a failed step is taken."""
-    graph = client.backend.graph(name) if job.type == "pipeline" else None
-    for notice in client.jobs.validate(job).notices if graph is None else graph.notices:
-        say(f"notice: {notice}")
-    if graph is None:
+    for line in noticed(client.jobs.validate(job).notices):
+        say(line)
+    if job.type != "pipeline":
         say(f"submitted {name}")
         return
+    graph = client.backend.graph(name)
     count = f"{len(graph.steps)} step{'' if len(graph.steps) == 1 else 's'}"
     goes_on = str(graph.continue_on_step_failure).lower()
     say(f"submitted {name}: {count}, continue_on_step_failure is {goes_on}")
@@ -95,8 +95,8 @@ def validate(job_file: str, settings: tuple[str, ...], server: str | None, form:
         ]
         show_json({"result": "Failed" if problems else "Succeeded", "errors": errors, "warnings": list(notices)})
     else:
-        for notice in notices:
-            say(f"notice: {notice}")
+        for line in noticed(notices):
+            say(line)
         for problem in problems:
             say(str(problem))
         if not problems:
