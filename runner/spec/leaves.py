@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from runner.spec.bindings import references
+from runner.spec.bindings import REFERENCE, references
 from runner.spec.command_schema import COMMAND
 from runner.spec.data_shapes import is_literal
 from runner.spec.findings import Findings, Routed, did_you_mean
@@ -155,7 +155,7 @@ def _own(node: Node, wiring: Wiring) -> dict[str, Any]:
         if key not in _OWN_TEXT:
             said[key] = _put_in(value, node, (key,), wiring)
         else:
-            _refuse_parent(value, node, (key,))
+            said[key] = _without_parent(value, node, (key,))
     said = absolute_paths({"type": node.kind, **said}, node.scope.base)
     del said["type"]
     return said
@@ -204,7 +204,8 @@ def _put_in(value: Any, node: Node, at: Place, wiring: Wiring) -> Any:
             return None
         return bound.given
     if isinstance(value, Mapping):
-        return {key: _put_in(inner, node, (*at, key), wiring) for key, inner in value.items()}
+        put = {key: _put_in(inner, node, (*at, key), wiring) for key, inner in value.items()}
+        return {key: inner for key, inner in put.items() if inner is not None or value[key] is None}
     if isinstance(value, list):
         return [_put_in(inner, node, (*at, index), wiring) for index, inner in enumerate(value)]
     return value
@@ -214,17 +215,18 @@ def _is_of_parent(reference: str) -> bool:
     return reference.startswith("parent") or (binding_of(f"parent.{reference.partition('.')[2]}") is not None)
 
 
-def _refuse_parent(value: Any, node: Node, at: Place) -> None:
-    """Tell bindings to the pipeline where a step knows its own inputs only."""
+def _without_parent(value: Any, node: Node, at: Place) -> Any:
+    """Tell bindings to the pipeline where a step knows its own inputs only, and take them out for later checks."""
     if isinstance(value, Mapping):
-        for key, inner in value.items():
-            _refuse_parent(inner, node, (*at, key))
-    elif isinstance(value, str) and "${{" in value and at[0] in ("command", "task", "input_data"):
-        for reference in references(value):
-            if reference.startswith("parent."):
-                what = f"holds ${{{{{reference}}}}}, and only the step's own inputs and outputs are known here"
-                remedy = "write it below the step's `inputs:`, and use ${{inputs.<name>}} here"
-                node.found.problem((*node.at, *at), what, remedy)
+        return {key: _without_parent(inner, node, (*at, key)) for key, inner in value.items()}
+    if not isinstance(value, str) or "${{" not in value or at[0] not in ("command", "task", "input_data"):
+        return value
+    for reference in references(value):
+        if reference.startswith("parent."):
+            what = f"holds ${{{{{reference}}}}}, and only the step's own inputs and outputs are known here"
+            remedy = "write it below the step's `inputs:`, and use ${{inputs.<name>}} here"
+            node.found.problem((*node.at, *at), what, remedy)
+    return REFERENCE.sub(lambda match: "" if match[1].strip().startswith("parent.") else match[0], value)
 
 
 def _default_compute(scope: Scope, wiring: Wiring) -> Any:
