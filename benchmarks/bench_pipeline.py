@@ -60,25 +60,25 @@ print(json.dumps([count, time.perf_counter() - began]))
 """
 
 
-def chain_of(count: int, compute: str = "local") -> dict[str, object]:
+def chain_of(count: int) -> dict[str, object]:
     """Steps that hand a file on, each with a line more."""
-    jobs: dict[str, object] = {"s0": _step("echo 0 > ${{outputs.o}}", compute)}
+    jobs: dict[str, object] = {"s0": _step("echo 0 > ${{outputs.o}}")}
     for number in range(1, count):
-        step = _step(f"cat ${{{{inputs.i}}}} > ${{{{outputs.o}}}}; echo {number} >> ${{{{outputs.o}}}}", compute)
+        step = _step(f"cat ${{{{inputs.i}}}} > ${{{{outputs.o}}}}; echo {number} >> ${{{{outputs.o}}}}")
         step["inputs"] = {"i": f"${{{{parent.jobs.s{number - 1}.outputs.o}}}}"}
         jobs[f"s{number}"] = step
     return {"type": "pipeline", "jobs": jobs}
 
 
-def wide_of(count: int, compute: str = "local") -> dict[str, object]:
+def wide_of(count: int) -> dict[str, object]:
     """Steps that know nothing of each other."""
     return {
         "type": "pipeline",
-        "jobs": {f"s{number}": _step(f"echo {number} > ${{{{outputs.o}}}}", compute) for number in range(count)},
+        "jobs": {f"s{number}": _step(f"echo {number} > ${{{{outputs.o}}}}") for number in range(count)},
     }
 
 
-def _step(command: str, compute: str) -> dict[str, object]:
+def _step(command: str, compute: str = "local") -> dict[str, object]:
     return {
         "type": "command",
         "compute": compute,
@@ -86,6 +86,13 @@ def _step(command: str, compute: str) -> dict[str, object]:
         "environment": "azureml:any@latest",
         "outputs": {"o": {"type": "uri_file"}},
     }
+
+
+def lineage_of(count: int, compute: str) -> dict[str, object]:
+    """Steps that say which programs they were started by."""
+    up = "while [ $p -gt 1 ]; do cat /proc/$p/comm; p=$(sed -n 's/PPid:[^0-9]*//p' /proc/$p/status); done"
+    steps = {f"s{i}": _step(f"p=$$; : {i}; {up} > ${{{{outputs.o}}}}", compute) for i in range(count)}
+    return {"type": "pipeline", "jobs": steps}
 
 
 class Bench:
@@ -194,7 +201,7 @@ def inputs(root: Path, count: int = FILES) -> dict[str, float]:
         if number % 1000 == 0:
             path.parent.mkdir(parents=True)
         path.write_bytes(b"%d" % number)
-    step = _step("find ${{inputs.files}}/ -type f | wc -l > ${{outputs.o}}", "local")
+    step = _step("find ${{inputs.files}}/ -type f | wc -l > ${{outputs.o}}")
     step["inputs"] = {"files": {"type": "uri_folder", "path": str(data)}}
     job = bench.yaml({"type": "pipeline", "jobs": {"count": step}})
     first, second = bench.submit(job), bench.submit(job)
@@ -207,11 +214,14 @@ def inputs(root: Path, count: int = FILES) -> dict[str, float]:
 def cluster(root: Path) -> dict[str, float]:
     bench = Bench(root)
     with ray_head() as environment:
-        document = wide_of(10, "bench")
         home = root / "home"
         home.mkdir()
         (home / "config.toml").write_text(f'[compute.bench]\naddress = "{environment["RAY_ADDRESS"]}"\n')
-        return {"cluster": bench.submit(bench.yaml(document), environment)}
+        seconds = bench.submit(bench.yaml(lineage_of(10, "bench")), environment)
+    lineages = [path.read_text().split() for path in (home / "datastores").rglob("o")]
+    if len(lineages) != 10 or not all("raylet" in programs for programs in lineages):
+        raise SystemExit("the steps did not run on the cluster")
+    return {"cluster": seconds}
 
 
 CASES: dict[str, Callable[[Path], dict[str, float]]] = {
