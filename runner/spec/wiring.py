@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,19 @@ from runner.spec.pipeline_schema import is_binding
 from runner.spec.shapes import kind_of
 from runner.spec.values import BROKEN, MISSING, Binding, Value, binding_of, form_remedy, step_output
 
+_MANY = 100
+_SEARCHES = 20
+_SHOWN = 20
 _FOLLOWING = Value(is_broken=True)
 """Stands for an input that is being followed, so that a circle of inputs is seen."""
 
 
 class Wiring:
     """Follows bindings in one tree of steps, each once; problems are told at the place of the binding."""
+
+    def __init__(self) -> None:
+        self._searches = 0
+        self._makers: dict[int, tuple[Scope, dict[str, tuple[Node, str]]]] = {}
 
     # ---- inputs ---------------------------------------------------------------------------------------------
     def input_of(self, node: Node, name: str) -> Value:
@@ -130,7 +137,7 @@ class Wiring:
         if binding.side == "inputs":
             if node.is_known and binding.name not in _input_names(node):
                 what = f"names ${{{{{reference}}}}}, and the step {node.name} has no such input"
-                found.problem(at, what, _one_of("inputs", binding.name, _input_names(node)))
+                found.problem(at, what, self._nearest("inputs", binding.name, _input_names(node)))
                 return BROKEN
             return self.input_of(node, binding.name)
         made = self.output_of(node, binding.name, reference, at, found)
@@ -140,12 +147,21 @@ class Wiring:
         data = {"type": kind, "path": step_output(leaf.key, name)}
         return Value(data, ((leaf.key, name),), is_literal=False)
 
+    def _nearest(self, what: str, name: str, known: Collection[str]) -> str:
+        """What to write in place of a name that is not there. Long lists are searched a few times only: it is slow."""
+        if len(known) > _MANY:
+            self._searches += 1
+            if self._searches > _SEARCHES:
+                return f"write one of its {len(known)} {what}"
+        listed = f"the {what} are {', '.join(list(known)[:_SHOWN])}" if known else f"it has no {what}"
+        return did_you_mean(name, known, listed if len(known) <= _SHOWN else f"{listed} and others")
+
     def _node_of(self, scope: Scope, binding: Binding, reference: str, at: Place, found: Findings) -> Node | None:
         assert binding.step is not None
         node = scope.nodes.get(binding.step)
         if node is None and binding.step not in scope.refused:
             what = f"names ${{{{{reference}}}}}, and there is no step {binding.step!r}"
-            found.problem(at, what, _one_of("steps", binding.step, scope.nodes))
+            found.problem(at, what, self._nearest("steps", binding.step, scope.nodes))
         return node
 
     def parent_input(self, scope: Scope, name: str, reference: str, at: Place, found: Findings) -> Value:
@@ -154,7 +170,7 @@ class Wiring:
             if name not in scope.inputs:
                 if found.is_clean("inputs", name):
                     what = f"names ${{{{{reference}}}}}, and the pipeline has no such input"
-                    found.problem(at, what, _one_of("inputs", name, scope.inputs))
+                    found.problem(at, what, self._nearest("inputs", name, scope.inputs))
                 return BROKEN
             if name not in scope.values:
                 scope.values[name] = value_of_shaped(scope.inputs[name], scope.base)
@@ -165,7 +181,7 @@ class Wiring:
         if declared is None:
             if found.is_clean("inputs", name):
                 what = f"names ${{{{{reference}}}}}, and the component has no such input"
-                found.problem(at, what, _one_of("inputs", name, component.inputs))
+                found.problem(at, what, self._nearest("inputs", name, component.inputs))
             return BROKEN
         value = self.input_of(scope.node, name)
         if declared.is_optional and declared.default is None and not value.is_broken:
@@ -179,7 +195,7 @@ class Wiring:
         """The step that makes an output of a step or sub-pipeline, by which name, and of which type."""
         if name not in output_names(node) and node.is_known:
             what = f"names ${{{{{reference}}}}}, and the step {node.name} has no such output"
-            found.problem(at, what, _one_of("outputs", name, output_names(node)))
+            found.problem(at, what, self._nearest("outputs", name, output_names(node)))
             return None
         if node.inner is None:
             return node, name, self.output_type(node, name)
@@ -189,12 +205,17 @@ class Wiring:
         return self.output_of(*maker, reference, at, found)
 
     def maker_of(self, scope: Scope, output: str) -> tuple[Node, str] | None:
-        """The step of a scope whose output is bound to an output of the scope."""
-        for node in scope.nodes.values():
-            for name, given in node.outputs.items():
-                if parent_output(given) == output:
-                    return node, name
-        return None
+        """The step of a scope whose output is bound to an output of the scope; the first, where there are more."""
+        known = self._makers.get(id(scope))
+        if known is None:
+            makers: dict[str, tuple[Node, str]] = {}
+            for node in scope.nodes.values():
+                for name, given in node.outputs.items():
+                    bound = parent_output(given)
+                    if bound is not None:
+                        makers.setdefault(bound, (node, name))
+            known = self._makers[id(scope)] = (scope, makers)
+        return known[1].get(output)
 
     def output_type(self, node: Node, name: str) -> str:
         """The type of an output of a step that is a job of its own."""
@@ -282,11 +303,6 @@ def _absolute_setting(setting: dict[str, Any], base: Path) -> dict[str, Any]:
     if isinstance(setting.get("path"), str):
         setting["path"] = _whole(setting["path"], base)
     return setting
-
-
-def _one_of(what: str, name: str, known: Any) -> str:
-    listed = f"the {what} are {', '.join(list(known)[:20])}" if known else f"it has no {what}"
-    return did_you_mean(name, known, listed)
 
 
 def _fit(value: Value, declared: DeclaredInput, node: Node, at: Place) -> Value:

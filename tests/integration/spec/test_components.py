@@ -245,12 +245,7 @@ def test_extra_inputs_and_unknown_keys_of_a_step_over_a_component_are_notices(fo
             "inputs.load.default has no meaning for data",
         ),
         ("load: {type: uri_file}", "load: {type: uri_file, path: x}", 5, "inputs.load.path is no known key"),
-        (
-            "load: {type: uri_file}",
-            "Rate: {type: uri_file, optional: true}",
-            6,
-            "inputs.rate and Rate differ in case only",
-        ),
+        ("word: {type: string", "Open: {type: string", 9, "inputs.Open and open differ in case only"),
         (
             'default: "3"',
             "default: abc",
