@@ -10,6 +10,8 @@ import click
 import pytest
 import schema_tables
 
+import runner
+
 from runner.cli.main import cli
 from runner.client.client import JobOperations
 from runner.entity.status import TRANSITIONS, JobStatus
@@ -91,6 +93,13 @@ def test_the_page_of_python_names_every_operation_on_jobs() -> None:
     rows = cells(section(DOCS / "reference" / "python.md", "`client.jobs`"))
     told = {name for row in rows for name in re.findall(r"`(\w+)\(", row[0])}
     assert told == {name for name in vars(JobOperations) if not name.startswith("_")}
+
+
+def test_the_page_of_python_names_every_public_name() -> None:
+    rows = cells(section(DOCS / "reference" / "python.md", "All names"))
+    told = {name for row in rows for name in re.findall(r"`(\w+)`", " ".join(row))}
+    assert set(runner.__all__) - {"__version__"} <= told
+    assert {name for row in rows for name in re.findall(r"`(\w+)`", row[0])} <= set(runner.__all__)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
