@@ -11,7 +11,6 @@ import pytest
 import schema_tables
 
 import runner
-
 from runner.cli.main import cli
 from runner.client.client import JobOperations
 from runner.entity.status import TRANSITIONS, JobStatus
