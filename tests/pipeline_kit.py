@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -73,8 +73,8 @@ class Pipelines:
         command: str = "true",
         *sources: StepSource,
         pipeline: str = "probe",
-        outputs: Iterable[str] = ("o",),
         after: Iterable[str] = (),
+        path: Mapping[str, str] | None = None,
         **document: Any,
     ) -> StepSpec:
         """A command step; its outputs are files, its inputs those files of its producers."""
@@ -95,7 +95,11 @@ class Pipelines:
                     | ({"optional": True} if one.is_optional else {})
                     for one in sources
                 },
-                "outputs": {name: {"type": "uri_file"} for name in outputs},
+                "outputs": {
+                    name: {"type": "uri_file"} | ({"path": path[name]} if path and name in path else {})
+                    for name in ("o",)
+                    if "outputs.o" in command
+                },
                 "environment_variables": {"SIGNS": str(self.signs)},
                 **document,
             },
@@ -193,6 +197,25 @@ class Pipelines:
         assert holder is not None
         return holder.pid
 
+    def driver_or_none(self, name: str = "probe") -> int:
+        """The process that drives the pipeline; 0 when there is none now."""
+        lock = self.home.job(name).lock
+        holder = read_holder(lock)
+        return holder.pid if is_held(lock) and holder is not None else 0
+
+    def kill_step(self, key: str, name: str = "probe") -> None:
+        """Kill the driver of a step, and wait until its warden has ended what the command has started."""
+        self.kill(self.driver(key, name))
+        folder = f"{self.home.job(self.state(key, name).name).root}/"
+        until(lambda: not any(place.startswith(folder) for place in _working_folders()), f"the end of {key}")
+
+    def drive_by_hand(self, key: str, name: str = "probe") -> None:
+        """Begin a new run of one step, as a driver of the pipeline does."""
+        job = self.state(key, name).name
+        until(lambda: not is_held(self.home.job(job).lock), "the end of the driver")
+        self.store.begin_run(job)
+        launch_driver(self.home, job)
+
     def nursery(self, name: str = "probe") -> int:
         """The process that forks the drivers of steps."""
 
@@ -218,6 +241,15 @@ class Pipelines:
             until(lambda: not _is_alive(pid), f"the end of {pid}")
         finally:
             os.close(descriptor)
+
+
+def _working_folders() -> Iterator[str]:
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            try:
+                yield os.readlink(entry / "cwd")
+            except OSError:
+                continue
 
 
 def _is_alive(pid: int) -> bool:

@@ -98,10 +98,6 @@ class PipelineDriver:
         except Exception:
             self._store.cancel_steps(self._name)  # nobody would look after those that go on
             raise
-        finally:
-            self._hands.close()
-            self._watch.close()
-            self._nursery.close()
 
     def arrive(self, status: JobStatus, error: JobError | None) -> Ending:
         """What is recorded with the last status."""
@@ -112,7 +108,14 @@ class PipelineDriver:
         return Ending(records=tuple(self._records()))
 
     def leave(self, status: JobStatus) -> None:
-        """Nothing is left to do."""
+        """Nothing more is to be done."""
+
+    def close(self) -> None:
+        """Let the nursery end. Threads that still look at something end with this process."""
+        self._nursery.close()
+        if hasattr(self, "_watch"):
+            self._hands.close()
+            self._watch.close()
 
     def _begin(self) -> None:
         spec = self._spec = msgspec.json.decode(self._shell.folder.spec.read_bytes(), type=PipelineSpec)
@@ -322,9 +325,16 @@ class PipelineDriver:
             self._move_on()
             if not is_reused:
                 self._confirm(key)
+        elif state.status is _S.CANCELED:
+            self._hear_cancel()
         actions = self._core.on_ended(key, state.status)
         self._shell.pulse.say(f"{self._core.ended_count} of {len(self._steps)} steps have ended")
         self._do(actions)
+
+    def _hear_cancel(self) -> None:
+        """A step may have heard of a cancel of the pipeline before this process has: then it has not failed."""
+        if not self._core.is_stopping and self._store.is_cancel_requested(self._name):
+            self._do(self._core.on_cancel())
 
     def _confirm(self, key: str) -> None:
         """Look again at the inputs of a step that has completed: if they are the same, later steps may reuse it."""
