@@ -88,9 +88,11 @@ def leaf_of(node: Node, wiring: Wiring) -> Leaf | None:
     said = _own(node, wiring)
     component = node.component
     merged = said if component is None else _merge(component.body, said)
-    compute = merged.get("compute") or _default_compute(node.scope, wiring)
-    if compute is not None:
-        merged["compute"] = compute
+    if merged.get("compute") is None:
+        compute, home = _default_compute(node.scope, wiring)
+        if compute is not None:
+            merged["compute"] = compute
+            found = Routed(_homes(node, home))
     if component is not None and component.is_deterministic is not None and "is_deterministic" not in merged:
         merged["is_deterministic"] = component.is_deterministic
     title = merged.get("display_name") or (component.display_name if component is not None else None) or node.name
@@ -109,8 +111,8 @@ def leaf_of(node: Node, wiring: Wiring) -> Leaf | None:
     )
 
 
-def _homes(node: Node) -> Any:
-    """Where complaints about the step's document belong: to the step, its component, or the pipeline's output."""
+def _homes(node: Node, compute: tuple[Findings, Place] | None = None) -> Any:
+    """Where complaints about the step's document belong: to the step, its component, or the pipeline around it."""
     component, own, at = node.component, node.said, node.at
 
     def home_of(place: Place) -> tuple[Findings, Place]:
@@ -127,6 +129,8 @@ def _homes(node: Node) -> Any:
                 if output is not None:
                     return scope.found, ("outputs", output, *place[2:])
             here = component is None or len(place) < 2 or place[1] in given
+        elif key == "compute" and compute is not None:
+            return compute
         elif component is None or not place:
             here = True
         elif key in _MERGED and len(place) > 1:
@@ -229,25 +233,26 @@ def _without_parent(value: Any, node: Node, at: Place) -> Any:
     return REFERENCE.sub(lambda match: "" if match[1].strip().startswith("parent.") else match[0], value)
 
 
-def _default_compute(scope: Scope, wiring: Wiring) -> Any:
-    """What steps of a scope run on that say nothing: of the nearest pipeline that does."""
+def _default_compute(scope: Scope, wiring: Wiring) -> tuple[Any, tuple[Findings, Place]]:
+    """What steps of a scope run on that say nothing, and where that is said: at the nearest pipeline that does."""
     at: Place = ("settings", "default_compute")
     settings: Mapping[str, Any] = scope.settings
-    if scope.node is not None:
-        own = scope.node.said.get("compute")
+    node = scope.node
+    if node is not None:
+        own = node.said.get("compute")
         if own is not None:
-            return _put_in(own, scope.node, ("compute",), wiring)
+            return _put_in(own, node, ("compute",), wiring), (node.found, (*node.at, "compute"))
         below = scope.component.body.get("settings") if scope.component is not None else None
         settings = below if isinstance(below, Mapping) else {}
     given = settings.get("default_compute")
-    if given is None and scope.node is None:
+    if given is None and node is None:
         at, given = ("compute",), scope.compute
-    if given is None:
-        return _default_compute(scope.node.scope, wiring) if scope.node is not None else None
+    if given is None and node is not None:
+        return _default_compute(node.scope, wiring)
     if is_binding(given):
         value = wiring.evaluate(scope, given, at, scope.found)
-        return value.given if value.is_literal else None
-    return given
+        given = value.given if value.is_literal else None
+    return given, (scope.found, at)
 
 
 def _inputs(node: Node, wiring: Wiring) -> tuple[dict[str, Any], dict[str, Any], list[str], list[str]]:

@@ -8,12 +8,13 @@ from typing import Any
 
 from runner.spec.components import Shelf
 from runner.spec.findings import Findings, Routed
+from runner.spec.findings import Path as Place
 from runner.spec.graph import Graph, graph_of
 from runner.spec.inlining import Files
 from runner.spec.leaf_kinds import LEAF_KINDS, Document, Kind
 from runner.spec.leaves import Leaf
 from runner.spec.nodes import Node
-from runner.spec.pipeline_job import PipelineJob, PipelineWritten, build_pipeline
+from runner.spec.pipeline_job import PipelineWritten, build_pipeline
 from runner.spec.pipeline_schema import shape_pipeline
 from runner.spec.places import Places
 
@@ -98,15 +99,30 @@ def _own_data(node: Node) -> Iterator[tuple[str, Any]]:
             yield name, value.given
 
 
+class _Once(Routed):
+    """Findings that take each notice of the same key and words once, of whichever step it is."""
+
+    def __init__(self, found: Findings, told: set[tuple[Place, str]]) -> None:
+        super().__init__(lambda at: (found, at))
+        self._told = told
+
+    def notice(self, at: Place, what: str) -> None:
+        if (at, what) not in self._told:
+            self._told.add((at, what))
+            super().notice(at, what)
+
+
 def check_places(document: Document, base: Path, found: Findings, places: Places) -> None:
     """Note targets that cannot be written, and what is said of names that are not configured.
 
     A target that is there already is no problem yet: the step may be reused, which is decided first.
+    What many steps say alike is told of the first.
     """
+    told: set[tuple[Place, str]] = set()
     for leaf in _checked(document, base, found, places):
         settled = leaf.settled()
         runner = {**settled.get("runner", {}), "overwrite": True}
-        leaf.kind.check_places({**settled, "runner": runner}, base, leaf.found, places)
+        leaf.kind.check_places({**settled, "runner": runner}, base, _Once(leaf.found, told), places)
 
 
 PIPELINE_KIND = Kind(
@@ -116,4 +132,3 @@ PIPELINE_KIND = Kind(
     check_places=check_places,
     build=build_pipeline,
 )
-__all__ = ["PIPELINE_KIND", "PipelineJob", "graph_in", "shape"]
