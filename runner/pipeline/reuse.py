@@ -119,7 +119,7 @@ class ReuseDesk:
             try:
                 path = place_input(dict(value), Path("/"), self._places)
                 if path is None:
-                    continue
+                    raise Unplaceable("cannot be looked up", "")
                 found.parts[name] = data_part(value, self._contents.of(path).digest, path)
                 found.places[name] = path
             except Unplaceable:
