@@ -73,8 +73,8 @@ def _data_input(value: Mapping[str, Any], at: Path, found: Findings) -> Any:
         mode = shaped.get("mode")
         if mode is not None and mode not in modes:
             found.problem((*at, "mode"), f"is {mode!r}", f"write {one_of(modes)} for an input of type {kind}")
-    if "path" not in shaped and not shaped.get("optional") and found.is_clean(*at, "path"):
-        found.problem(at, "has no path", "write `path:` below it, or `optional: true`")
+        if "path" not in shaped and not shaped.get("optional") and found.is_clean(*at, "path"):
+            found.problem(at, "has no path", "write `path:` below it, or `optional: true`")
     return shaped
 
 

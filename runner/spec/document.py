@@ -38,7 +38,9 @@ def read_document(text: str, file: str) -> Document:
     try:
         node = loader.get_single_node()
         if node is None:
-            raise _unreadable(file, 0, "the file is empty", "write a job, beginning with `type: parallel`")
+            raise _unreadable(
+                file, 0, "the file is empty", "write a job: `type:` command, parallel or pipeline, and its keys"
+            )
         if not isinstance(node, yaml.MappingNode):
             kind = "a list" if isinstance(node, yaml.SequenceNode) else "a single value"
             raise _unreadable(file, _line(node), f"the file holds {kind}, not a mapping", "write `key: value` lines")

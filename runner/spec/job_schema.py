@@ -57,8 +57,9 @@ def identity(value: Any, at: Path, found: Findings) -> Any:
     shaped = _IDENTITY(value, at, found)
     if shaped is not None and "type" not in shaped and found.is_clean(*at):
         return found.problem(at, "has no type", "write `type: managed`, `aml_token` or `user_identity` below it")
-    if shaped is not None:
-        shaped = {_IDENTITY_SAYS.get(name, name): _IDENTITY_SAYS.get(said, said) for name, said in shaped.items()}
+    if shaped is not None and "type" in shaped:
+        shaped = {_IDENTITY_SAYS.get(name, name): said for name, said in shaped.items()}
+        shaped["type"] = _IDENTITY_SAYS.get(shaped["type"], shaped["type"])
         found.notice(at, "is kept but has no effect: the job runs as the user who runs the runner")
     return shaped
 

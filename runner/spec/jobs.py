@@ -6,6 +6,7 @@ import os
 import warnings
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import IO, Any, ClassVar
 
@@ -165,6 +166,14 @@ class Job(ABC):
 
     def __str__(self) -> str:
         return write_yaml(self.to_document())
+
+    def _repr_html_(self) -> str:
+        """One row for notebooks."""
+        page = f'<a href="{escape(self.studio_url)}">{escape(self.name or "")}</a>' if self.studio_url else ""
+        cells = [self.experiment_name, self.name, self.type, self.status]
+        row = "".join(f"<td>{escape(str(cell or ''))}</td>" for cell in cells)
+        heads = "".join(f"<th>{head}</th>" for head in ("Experiment", "Name", "Type", "Status", "Details Page"))
+        return f"<table><tr>{heads}</tr><tr>{row}<td>{page}</td></tr></table>"
 
     def __repr__(self) -> str:
         said = {name: getattr(self, name) for name in self._fields}

@@ -116,6 +116,7 @@ JOB = Table(
 def shape_job(values: Mapping[str, Any], found: Findings) -> dict[str, Any]:
     """The document of a parallel job in its final types, empty groups left in."""
     shaped: dict[str, Any] = JOB(values, (), found)
+    shaped["type"] = KIND
     for name in ("environment_variables", "inputs", "outputs", "properties", "tags"):
         shaped.setdefault(name, {})
     return shaped

@@ -102,7 +102,7 @@ def check_data(document: Mapping[str, Any], base: Path, found: Findings, places:
             continue
         if names_no_version(value.get("path") or ""):
             found.notice(at, f"is {value['path']!r}: the newest version when the job is submitted is taken")
-        if placed is not None and os.path.isabs(placed):
+        if placed is not None and os.path.isabs(placed) and "type" in value:
             _check_input(name, value["type"], Path(placed), found, reads_tables=not is_command)
 
 

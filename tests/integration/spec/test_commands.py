@@ -372,3 +372,17 @@ def test_arguments_are_keywords_that_are_known() -> None:
         CommandJob("echo")  # type: ignore[misc]
     with pytest.raises(TypeError):
         CommandJob(comand="echo")
+
+
+def test_a_notebook_shows_one_row_with_nothing_live_in_it() -> None:
+    row = CommandJob(name="<b>", experiment_name="tides & co")._repr_html_()
+    assert row.count("<tr>") == 2
+    assert "<td>tides &amp; co</td><td>&lt;b&gt;</td><td>command</td><td></td><td></td>" in row
+
+
+@pytest.mark.parametrize("line", ["inputs: {a: {type: float, path: ./x}}", "inputs: {a: {type: 3}}"])
+def test_a_type_that_is_none_is_one_problem(line: str, folder: Path) -> None:
+    (folder / "job.yml").write_text(f"command: x\n{line}\n")
+    with pytest.raises(SpecInvalid) as caught:
+        load_job(folder / "job.yml")
+    assert [problem.path for problem in caught.value.problems] == ["inputs.a.type"]
