@@ -20,6 +20,7 @@ from runner.client.workspace import Workspace, check_workspace
 from runner.entity.asset import ExperimentState
 from runner.entity.job import JobState
 from runner.errors import ArgumentInvalid, ExperimentNotFound
+from runner.spec.foreign import is_foreign, own_job
 from runner.spec.jobs import Job
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{2,35}")
@@ -214,6 +215,8 @@ class Experiment:
         return run
 
     def _submit_job(self, job: Job, tags: Mapping[str, str], said: Mapping[str, Any]) -> Run:
+        if is_foreign(job):
+            job = own_job(job)
         if not isinstance(job, Job):
             what = f"is a {type(job).__name__}; give a job, as load_job makes, or a published pipeline"
             raise ArgumentInvalid("config", what)

@@ -23,6 +23,7 @@ from runner.entity.page import LogFile
 from runner.entity.status import FailureClass, JobStatus
 from runner.errors import ArgumentInvalid, JobException, JobNotFound, PipelineChildJobError
 from runner.spec.findings import Findings
+from runner.spec.foreign import is_foreign, own_job
 from runner.spec.jobs import Job
 from runner.spec.places import Places
 from runner.spec.services import JobService
@@ -72,8 +73,7 @@ class JobOperations:
                 or what was changed of a job that exists cannot be.
             JobExists, TargetExists: something of that name is there.
         """
-        if not isinstance(job, Job):
-            raise ArgumentInvalid("job", f"is a {type(job).__name__}; give a job, as load_job or CommandJob(...) makes")
+        job = _own(job)
         given = {
             "description": description,
             "compute": compute,
@@ -95,8 +95,7 @@ class JobOperations:
 
     def validate(self, job: Job, *, raise_on_failure: bool = False) -> Findings:
         """Check file, code, data and script; imports nothing and stores nothing. See `.passed`, `.error_messages`."""
-        if not isinstance(job, Job):
-            raise ArgumentInvalid("job", f"is a {type(job).__name__}; give a job, as load_job or CommandJob(...) makes")
+        job = _own(job)
         places = dataclasses.replace(Places.read(self._home.root, os.environ), catalog=self._backend)
         found = validate(job, places=places)
         if raise_on_failure:
@@ -358,3 +357,12 @@ def _texts(argument: str, given: Mapping[str, object] | None) -> dict[str, str |
     if not builtins.all(isinstance(key, str) for key in given):
         raise ArgumentInvalid(argument, f"is {given!r}; give a mapping of text to text, or to None to remove one")
     return {key: submission.text_of(value) for key, value in given.items()}
+
+
+def _own(job: object) -> Job:
+    """A job of ours, also from one of the public SDK package."""
+    if isinstance(job, Job):
+        return job
+    if is_foreign(job):
+        return own_job(job)
+    raise ArgumentInvalid("job", f"is a {type(job).__name__}; give a job, as load_job or CommandJob(...) makes")
