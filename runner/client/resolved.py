@@ -19,9 +19,10 @@ def write_pipeline(document: Mapping[str, object], path: str | os.PathLike[str] 
     target = Path("." if path is None else path)
     if target.is_dir() or os.fspath(target).endswith(os.sep):
         target = target / name
+    said = {key: value for key, value in document.items() if key != "name"}
     draft = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
     try:
-        draft.write_text(write_yaml({key: value for key, value in document.items() if key != "name"}), encoding="utf-8")
+        draft.write_text(write_yaml(said, sort_keys=False), encoding="utf-8")  # steps keep their order
         os.replace(draft, target)
     except OSError as error:
         raise StorageFailed(str(target), f"cannot be written: {error.strerror}") from None
