@@ -75,6 +75,7 @@ class Pipelines:
         pipeline: str = "probe",
         after: Iterable[str] = (),
         path: Mapping[str, str] | None = None,
+        kind: str = "uri_file",
         **document: Any,
     ) -> StepSpec:
         """A command step; its outputs are files, its inputs those files of its producers."""
@@ -96,7 +97,7 @@ class Pipelines:
                     for one in sources
                 },
                 "outputs": {
-                    name: {"type": "uri_file"} | ({"path": path[name]} if path and name in path else {})
+                    name: {"type": kind} | ({"path": path[name]} if path and name in path else {})
                     for name in ("o",)
                     if "outputs.o" in command
                 },

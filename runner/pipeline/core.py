@@ -148,6 +148,7 @@ class Core:
         self._ready: list[tuple[int, str]] = []
         self._failed: list[str] = []
         self._over_count = 0
+        self._barred_count = 0
         self._out_count = 0
         self._is_cancelled = False
         self._is_stopped = False
@@ -165,8 +166,8 @@ class Core:
 
     @property
     def ended_count(self) -> int:
-        """Steps of which nothing more is expected."""
-        return self._over_count
+        """Steps that are Completed, Failed or Canceled."""
+        return self._over_count - self._barred_count
 
     def unbegun(self) -> Iterable[str]:
         """Steps that have no driver and may still get one, or that never will."""
@@ -279,6 +280,7 @@ class Core:
                     continue
                 if one in step.must and not is_completed:
                     self._enter(step, Phase.BARRED)
+                    self._barred_count += 1
                     settled.append(consumer)
                 elif step.open_count == 0:
                     actions += self._look(consumer)

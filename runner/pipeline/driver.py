@@ -12,6 +12,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 import msgspec
 
@@ -33,6 +34,7 @@ from runner.pipeline.core import (
     Reuse,
     Stop,
 )
+from runner.pipeline.deaf import end_deaf, end_silent
 from runner.pipeline.execution_log import ExecutionLog
 from runner.pipeline.nursery import Nursery, NurseryGone
 from runner.pipeline.opening import Looked, Opening
@@ -40,6 +42,7 @@ from runner.pipeline.reuse import ReuseDesk
 from runner.pipeline.slots import default_limit, weigh
 from runner.pipeline.watch import Hands, Watch
 from runner.schedule.cancel import Canceled
+from runner.schedule.catalog import StoreCatalog
 from runner.schedule.contents import Contents
 from runner.schedule.shell import Ending, Shell
 from runner.spec.places import Places
@@ -50,11 +53,14 @@ log = logging.getLogger(__name__)
 
 TICK_S = 0.2
 """How often requests to cancel single steps are looked for; ends of steps are not found this way."""
+LOOK_S = 1.0
+"""The same while nothing changes: a driver that does not answer changes nothing."""
 GLANCE_S = 1.0
 """A reader that looks whether a driver lives holds the lock for a moment."""
 HANDS = 4
 _S = JobStatus
 _MOVING = (_S.RUNNING, _S.FINALIZING, _S.COMPLETED)
+_TO_END = (_S.CANCEL_REQUESTED, _S.NOT_RESPONDING)
 
 
 class PipelineDriver:
@@ -70,6 +76,7 @@ class PipelineDriver:
         self._confirming = 0
         self._is_running = False
         self._seen = 0
+        self._next_look = 0.0
 
     def run(self) -> int:
         """Run the pipeline to a terminal status and return its exit code; 0 without a word when another driver does."""
@@ -124,7 +131,7 @@ class PipelineDriver:
         for output in spec.outputs:
             self._promoted.setdefault(output.step, []).append(output)
         self._outputs = {output.name: output for output in self._store.get(self._name).outputs}
-        places = Places.read(self._home.root, os.environ)
+        places = replace(Places.read(self._home.root, os.environ), catalog=StoreCatalog(self._store))
         desk = ReuseDesk(self._store, Contents(self._store), places, spec)
         self._opening = Opening(self._store, spec, places, desk)
         limit = spec.max_concurrent_steps or default_limit()
@@ -142,6 +149,8 @@ class PipelineDriver:
         for state in self._store.steps(self._name):
             found[state.step] = self._status_of(state)
             self._show_outputs(state)
+            if state.status is _S.NOT_RESPONDING:  # this run takes over from whoever holds the lock and says nothing
+                end_silent(self._home.job(state.name))
         self._watch.on_cancel(self._shell.cancelled, lambda: self._do(self._core.on_cancel()))
         self._do(self._core.begin(found))
 
@@ -363,18 +372,20 @@ class PipelineDriver:
     def _tick(self) -> None:
         """Look for what others have asked of single steps, and whether the first step has begun to run."""
         has_changed, self._seen = self._store.has_changed(self._seen)
-        if not has_changed:
+        now = time.monotonic()
+        if not has_changed and now < self._next_look:
             return
+        self._next_look = now + LOOK_S
         if not self._is_running and self._store.list(parent=self._name, statuses=_MOVING, limit=1, archived=None).jobs:
             self._move_on()
-        asked = self._store.list(
-            parent=self._name, statuses=[_S.CANCEL_REQUESTED], limit=len(self._steps), archived=None
-        )
-        if asked.jobs:
-            unbegun = set(self._core.unbegun())
-            for state in asked.jobs:
-                if state.step in unbegun:
-                    self._end_unbegun(state.step)
+        limit = len(self._steps)
+        asked = self._store.list(parent=self._name, statuses=_TO_END, limit=limit, archived=None).jobs
+        unbegun = set(self._core.unbegun()) if asked else set()
+        for state in asked:
+            if state.step in unbegun:
+                self._end_unbegun(state.step)
+            elif self._status_of(state) is _S.CANCEL_REQUESTED:
+                end_deaf(self._store, state)  # whose end is heard of like any other
 
     # ---- what is told -----------------------------------------------------------------------------------
     def _tell(self, text: str) -> None:

@@ -27,8 +27,10 @@ from runner.errors import StorageFailed
 
 log = logging.getLogger(__name__)
 
-ANSWER_S = 30.0
-"""A nursery that takes longer to fork is given up: it is stopped, or the machine is out of memory."""
+START_S = 60.0
+"""How long a nursery may take to import what it needs and to answer for the first time."""
+ANSWER_S = 10.0
+"""A nursery that then takes longer is given up: it is stopped, or the machine is out of memory."""
 _MESSAGE_BYTES = 65536
 
 
@@ -74,7 +76,7 @@ class Nursery:
         except BaseException:
             ours.close()
             raise
-        ours.settimeout(ANSWER_S)
+        ours.settimeout(START_S)
         self._socket = ours
 
     def fork(self, job: str, log_path: Path) -> int:
@@ -101,6 +103,7 @@ class Nursery:
             raise NurseryGone(str(error)) from None
         if not data:
             raise NurseryGone("it has closed its end")
+        self._socket.settimeout(ANSWER_S)
         answer = msgspec.json.decode(data, type=_Answer)
         if answer.error or not descriptors:
             raise StorageFailed(str(log_path), f"no driver could be started: {answer.error}")

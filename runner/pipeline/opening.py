@@ -7,13 +7,14 @@ is written here can be written again after a crash: the row says Starting only w
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from runner.entity.job import JobError, JobState, OutputState
 from runner.entity.pipeline import PipelineSpec, StepSpec
 from runner.entity.status import JobStatus
-from runner.errors import MEANINGS, CommandLost, RunnerError
+from runner.errors import MEANINGS, CommandLost, RunnerError, TargetExists
 from runner.pipeline.reuse import ReuseDesk, Verdict
 from runner.schedule.prepare import prepare
 from runner.spec.flatten import fill_step
@@ -69,6 +70,9 @@ class Opening:
         """Make the folder of a step and let its row say Starting. IllegalTransition when it was cancelled meanwhile."""
         state = self._store.get(step.job)
         if self._has_run(state):
+            if step.type == "command" and any(source.is_optional for source in step.sources):
+                with suppress(TargetExists):  # of an earlier attempt; then all stays as it was
+                    self._make_folder(step, looked.document)  # what was absent may be there now
             self.begin_again(step, "resumed with its pipeline", wait_s=CLOSING_S)
             return
         outputs = self._make_folder(step, looked.document)

@@ -76,15 +76,7 @@ class ReuseDesk:
             return Verdict(key=key, hit=None, reason=f"ran: {why}")
         with self._lock:
             self._documents[step.key] = document
-        data = self._data(document)
-        data.places.update({source.input: f"made by {source.step}" for source in step.sources})
-        key = key_of(
-            step,
-            code=_digest_of_code(step.code),
-            environment=self._environment(step),
-            data=data.parts,
-            made=self._made,
-        )
+        key, data = self._key(step, document)
         if data.obstacle:
             return Verdict(key=key, hit=None, reason=f"ran: {data.obstacle}")
         lost = ""
@@ -98,17 +90,22 @@ class ReuseDesk:
         return Verdict(key=key, hit=None, reason=lost or self._why_not(step, key, data))
 
     def is_still_same(self, step: StepSpec, key: ReuseKey) -> bool:
-        """Whether the inputs of a step that has ended are what they were when its key was made. Reads what changed."""
+        """Whether a step that has ended would get the same key now, its inputs being what they were. Reads changes."""
         with self._lock:
             document = self._documents.get(step.key)
         try:
-            data = self._data(document if document is not None else fill_step(step, self._place_of))
+            now, data = self._key(step, document if document is not None else fill_step(step, self._place_of))
         except RunnerError:
             return False
-        then = {name: part for name, part in key.parts.items() if name.startswith("input ")}
-        return not data.obstacle and all(then.get(f"input {name}") == part for name, part in data.parts.items())
+        return not data.obstacle and now == key
 
     # ---- what the key is made of ----------------------------------------------------------------------------
+    def _key(self, step: StepSpec, document: Mapping[str, Any]) -> tuple[ReuseKey, _Data]:
+        data = self._data(document)
+        data.places.update({source.input: f"made by {source.step}" for source in step.sources})
+        code, environment = _digest_of_code(step.code), self._environment(step)
+        return key_of(step, code=code, environment=environment, data=data.parts, made=self._made), data
+
     def _data(self, document: Mapping[str, Any]) -> _Data:
         found = _Data({}, {})
         obstacle = ""
@@ -141,12 +138,11 @@ class ReuseDesk:
 
     def _made(self, key: str, output: str) -> str:
         """The content of an output of another step, for a binding inside a text."""
-        job = self._spec.step(key).job
-        recorded = next((one.content.digest for one in self._store.reuse.records(job) if one.name == output), None)
-        if recorded is not None:
-            return recorded
         place = self._place_of(key, output)
-        return "absent" if place is None else self._contents.of(place).digest
+        try:
+            return "absent" if place is None else self._contents.of(place).digest
+        except StorageFailed:
+            return "absent"
 
     def _place_of(self, key: str, output: str) -> str | None:
         state = self._store.get(self._spec.step(key).job)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import random
+import signal
+import time
 from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
@@ -13,6 +16,7 @@ from pipeline_kit import Pipelines, source, until
 
 from runner.entity.status import JobStatus
 from runner.pipeline.core import RESUME_LIMIT
+from runner.store.store import SILENCE_S, Store
 
 S = JobStatus
 
@@ -208,6 +212,30 @@ def test_a_driver_that_somebody_else_started_is_attached_to_when_ours_finds_it(b
     assert Counter(bench.notes()) == {"a": 1, "b": 2, "b went on": 1, "c": 1}
 
 
+def test_a_stopped_driver_of_a_step_does_not_hold_up_a_cancel(bench: Pipelines) -> None:
+    bench.make(bench.step("a", "held a"))
+    bench.start()
+    bench.noted("a")
+    os.kill(bench.driver("a"), signal.SIGSTOP)
+    bench.store.request_cancel("probe")
+    assert bench.ended().status is S.CANCELED
+    assert bench.statuses() == {"a": S.CANCELED}
+
+
+def test_a_silent_driver_of_a_step_makes_room_when_the_pipeline_is_resumed(bench: Pipelines) -> None:
+    held_chain(bench)
+    bench.kill(bench.driver())
+    os.kill(bench.driver("b"), signal.SIGSTOP)
+    later = Store(bench.home, clock=lambda: time.time() + SILENCE_S + 1)
+    assert later.get("probe--b").status is S.NOT_RESPONDING
+    later.close()
+    bench.give("go")
+    bench.resume()
+    bench.completed()
+    assert bench.state("b").run_number == 2
+    assert bench.text("c") == "TEA\n"
+
+
 # ---- the nursery ----------------------------------------------------------------------------------------
 def test_a_killed_nursery_takes_no_step_with_it_and_is_replaced(bench: Pipelines) -> None:
     held_chain(bench)
@@ -216,6 +244,14 @@ def test_a_killed_nursery_takes_no_step_with_it_and_is_replaced(bench: Pipelines
     bench.completed()
     assert bench.notes() == ["a", "b", "b went on", "c"]
     assert bench.text("c") == "TEA\n"
+
+
+def test_a_nursery_that_does_not_answer_is_replaced(bench: Pipelines) -> None:
+    held_chain(bench)
+    os.kill(bench.nursery(), signal.SIGSTOP)
+    bench.give("go")
+    bench.completed()
+    assert bench.notes() == ["a", "b", "b went on", "c"]
 
 
 def test_the_end_of_a_step_is_heard_although_the_nursery_is_gone(bench: Pipelines) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from pipeline_kit import Pipelines, source, until
 
-from runner.entity.pipeline import PromotedOutput
+from runner.entity.pipeline import PromotedOutput, StepSpec
 from runner.entity.status import JobStatus
 from runner.store.lock import JobLock
 
@@ -264,3 +264,44 @@ def test_outputs_of_a_reused_step_are_those_of_its_source(bench: Pipelines) -> N
         assert state.reuse_reason.startswith(f"reused from first--{key}")
     assert bench.events("", "second")[-4:] == ["Preparing", "Running", "Finalizing", "Completed"]
     assert [one.path for one in bench.store.reuse.records("second")] == [second.outputs[0].path]
+
+
+def test_a_parallel_step_between_commands(bench: Pipelines, tmp_path: Path) -> None:
+    code = tmp_path / "code"
+    code.mkdir()
+    (code / "score.py").write_text(
+        "def run(mini_batch):\n    return [open(path).read().strip().upper() for path in mini_batch]\n"
+    )
+    score = StepSpec(
+        key="score",
+        job="probe--score",
+        type="parallel",
+        code=str(code),
+        sources=(source("load", name="cargo"),),
+        document={
+            "type": "parallel",
+            "compute": "local",
+            "max_concurrency_per_instance": 2,
+            "inputs": {"cargo": {"type": "uri_folder", "path": "${{steps.load.outputs.o}}"}},
+            "outputs": {"o": {"type": "uri_file"}},
+            "input_data": "${{inputs.cargo}}",
+            "mini_batch_size": "1",
+            "task": {
+                "type": "run_function",
+                "code": str(code),
+                "entry_script": "score.py",
+                "append_row_to": "${{outputs.o}}",
+            },
+        },
+    )
+    bench.make(
+        bench.step("load", "for i in 1 2 3; do echo crate $i > ${{outputs.o}}/c$i.txt; done", kind="uri_folder"),
+        score,
+        bench.step("tally", "grep -c CRATE < ${{inputs.score}} > ${{outputs.o}}", source("score")),
+    )
+    bench.start()
+    bench.completed()
+    assert bench.text("score").splitlines() == ["CRATE 1", "CRATE 2", "CRATE 3"]
+    assert bench.text("tally") == "3\n"
+    progress = bench.state("score").progress
+    assert (progress.done_mini_batch_count, progress.failed_mini_batch_count) == (3, 0)
