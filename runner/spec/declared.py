@@ -78,6 +78,8 @@ def _converted(value: Any, kind: str) -> Any:
     if kind == "string":
         return str(value)
     if kind == "boolean":
+        if value in (0, 1):  # as the public SDK dumps them
+            return bool(value)
         word = str(value).lower()
         if word not in ("true", "false"):
             raise Unfit(unfit.what, "write true or false")

@@ -7,6 +7,7 @@ from typing import Any
 
 from runner.spec.findings import Findings, did_you_mean
 from runner.spec.leaf_kinds import LEAF_KINDS, Kind
+from runner.spec.node_form import NODE_FORM, is_node
 from runner.spec.pipeline_kind import PIPELINE_KIND
 from runner.spec.shapes import kind_of
 
@@ -24,6 +25,8 @@ def kind_named(word: str) -> Kind:
 def kind_of_document(values: Mapping[str, Any], found: Findings) -> Kind | None:
     """The kind of a document, by its `type`; without one it is a command. None, and a problem, for no known kind."""
     kind = values.get("type")
+    if is_node(values):
+        return NODE_FORM
     if kind is None:
         told = next((_TELLTALE[key] for key in values if key in _TELLTALE), None)
         if told is not None and "command" not in values:

@@ -93,7 +93,7 @@ class Planter:
     def plant(self, scope: Scope, jobs: Mapping[str, Any], at: Place) -> None:
         """Put the steps into their scope, sub-pipelines with their own."""
         for name, said in jobs.items():
-            node = self._node(scope, name, said, (*at, name))
+            node = self.node(scope, name, said, (*at, name))
             if node is None:
                 scope.refused.add(name)
             else:
@@ -101,7 +101,8 @@ class Planter:
         for node in scope.nodes.values():
             self._check_depends(node)
 
-    def _node(self, scope: Scope, name: str, said: Mapping[str, Any], at: Place) -> Node | None:
+    def node(self, scope: Scope, name: str, said: Mapping[str, Any], at: Place) -> Node | None:
+        """One step, with what is inside it; None, and a problem noted, when it cannot be one."""
         found = scope.found
         reference = said.get("component")
         kind = self._kind(said, at, found)
