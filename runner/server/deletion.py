@@ -6,13 +6,11 @@ import logging
 from contextlib import ExitStack
 from pathlib import Path
 
-import msgspec
-
 from runner.entity.job import JobState
-from runner.entity.parallel import ParallelSpec
-from runner.errors import JobInUse, JobStatusConflict, PipelineChildJobError
+from runner.errors import JobInUse, JobStatusConflict, PipelineChildJobError, StorageFailed
 from runner.server.admission import remove_tree
-from runner.server.targets import staging_of
+from runner.server.specs import read_command, read_spec
+from runner.server.targets import leftovers_of
 from runner.store.home import JobFolder
 from runner.store.lock import JobLock
 from runner.store.store import Store
@@ -64,13 +62,12 @@ def _check_unused(store: Store, family: tuple[JobState, ...]) -> None:
             raise JobInUse(one.name, f"the published pipeline {key}")
 
 
-def _leftovers(job: JobState, folder: JobFolder) -> list[Path]:
+def _leftovers(job: JobState, folder: JobFolder) -> tuple[Path, ...]:
     """What lies beside the job's targets and was never published."""
-    if job.type != "parallel" or not folder.spec.is_file():
-        return []
+    if job.type == "pipeline" or not folder.spec.is_file():
+        return ()
     try:
-        staging = staging_of(msgspec.json.decode(folder.spec.read_bytes(), type=ParallelSpec))
-    except (OSError, msgspec.MsgspecError) as error:
-        log.warning("job %s: its staging is not known: %s", job.name, error)
-        return []
-    return [] if staging is None else [staging]
+        return leftovers_of(read_command(folder) if job.type == "command" else read_spec(folder))
+    except (OSError, StorageFailed) as error:
+        log.warning("job %s: what it left beside its targets is not known: %s", job.name, error)
+        return ()

@@ -15,6 +15,7 @@ from runner.api.v1 import job_service_pb2
 from runner.api.wire import job_to_wire
 from runner.entity.job import JobState
 from runner.errors import RunnerError, StoreBusy, TooManyWatchers
+from runner.server.sight import is_over
 from runner.server.watch import HEARTBEAT_S, LOOK_S, look, parse_cursor
 from runner.store.store import Store
 
@@ -29,20 +30,27 @@ class Topic:
 
     def __init__(self, job: JobState) -> None:
         self.watcher_count = 0
+        self.is_over = False
         self.error: RunnerError | None = None
         self.changed = asyncio.Event()
         self.show(job)
 
     def has_news(self, seen: int) -> bool:
         """Whether there is more to tell than a heartbeat."""
-        return self.error is not None or self.job.revision > seen
+        return self.error is not None or self.is_over or self.job.revision > seen
 
     def show(self, job: JobState) -> None:
         """Make `job` the newest state and wake those who wait."""
         self.job = job
+        self.is_over = self.is_over or job.status.is_terminal
         self.reply = job_service_pb2.WatchJobResponse(
             job=job_to_wire(job), cursor=str(job.revision)
         ).SerializeToString()
+        self.wake()
+
+    def end(self) -> None:
+        """End every watch: nothing changes any more."""
+        self.is_over = True
         self.wake()
 
     def fail(self, error: RunnerError) -> None:
@@ -86,12 +94,12 @@ class Hub:
                     raise topic.error
                 if topic.job.revision > seen:
                     seen = topic.job.revision
-                    is_last = topic.job.status.is_terminal
+                    is_last = topic.is_over
                     yield topic.reply
                     if is_last:
                         return
                     continue  # the state may have moved on while the reply was sent
-                if topic.job.status.is_terminal:
+                if topic.is_over:
                     return
                 await changed.wait()
                 if not topic.has_news(seen):
@@ -105,9 +113,15 @@ class Hub:
 
     async def _topic(self, name: str) -> Topic:
         if name not in self._topics:
-            job = await asyncio.to_thread(look, self._writer, name)
-            self._topics.setdefault(name, Topic(job))
+            job, over = await asyncio.to_thread(self._see, name)
+            topic = Topic(job)
+            topic.is_over = over
+            self._topics.setdefault(name, topic)
         return self._topics[name]
+
+    def _see(self, name: str) -> tuple[JobState, bool]:
+        job = look(self._writer, name)
+        return job, is_over(self._writer, job)
 
     async def poll(self) -> None:
         """Keep the topics up to date, for ever."""
@@ -142,12 +156,14 @@ class Hub:
     async def _look(self) -> None:
         """What no writer tells of: silence, dead drivers, deleted jobs. May write, so it runs in a thread."""
         for name, topic in list(self._topics.items()):
-            if topic.job.status.is_terminal or topic.error is not None:
+            if topic.is_over or topic.error is not None:
                 continue
             try:
-                job = await asyncio.to_thread(look, self._writer, name)
+                job, over = await asyncio.to_thread(self._see, name)
                 if job.revision > topic.job.revision:
                     topic.show(job)
+                if over:
+                    topic.end()
             except StoreBusy:
                 raise
             except RunnerError as error:

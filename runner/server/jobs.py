@@ -55,7 +55,7 @@ class Jobs(Registry):
         self.store.check_free(chosen)
         with drafted(self.home, chosen) as draft:
             admitted = admit(self.store, job, draft, catalog)
-            self.store.experiments.ensure(check_experiment(admitted.job.experiment_name))
+            check_experiment(admitted.job.experiment_name)
             final = self.home.job(chosen).root
 
             def install() -> None:
@@ -65,6 +65,7 @@ class Jobs(Registry):
             made = self.store.create(admitted.job, steps=admitted.steps, request_id=request_id, install=install)
         if made.name != chosen or made.status is not JobStatus.NOT_STARTED:
             return made  # another call with this request id was quicker
+        self.store.experiments.ensure(made.experiment_name)
         return self.start(chosen)
 
     def update(

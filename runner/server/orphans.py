@@ -1,5 +1,7 @@
 """What a service does about jobs that have lost their driver: it resumes them, until that is seen to be in vain.
 
+Steps are their pipeline's to look after.
+
 Whether a driver lives is told by its lock, so several services of one home, and users, may look at the same time: one
 of them begins the run. How often that was done is counted in the store, so that it outlives the service.
 """
@@ -7,14 +9,13 @@ of them begins the run. How often that was done is counted in the store, so that
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 
 from runner.entity.job import JobState
 from runner.entity.status import JobStatus
 from runner.errors import IllegalTransition, JobNotFound, JobStatusConflict, RunnerError
 from runner.server.jobs import Jobs
 from runner.server.sight import START_S, end_if_abandoned, has_driver
-from runner.store.store import Orphan
+from runner.store.store import Orphan, Store
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +50,7 @@ def _see(jobs: Jobs, job: JobState) -> None:
     if has_driver(store, job) is not False:
         return
     count, before = store.orphan(job.name)
-    done = _commit_count(store.home.job(job.name).journal)
+    done = _done_count(store, job)
     if done > before:
         count = 0
     if count < LIMIT:
@@ -61,10 +62,14 @@ def _see(jobs: Jobs, job: JobState) -> None:
         log.warning("job %s is not resumed any more: %s", job.name, why)
 
 
-def _commit_count(journal: Path) -> int:
-    """How many records of work are in a journal; that they are whole is the driver's to check."""
+def _done_count(store: Store, job: JobState) -> int:
+    """How much of the job is done for good: steps that have completed, records of work in its journal."""
+    if job.type == "pipeline":
+        return sum(step.status is JobStatus.COMPLETED for step in store.steps(job.name))
     try:
-        with open(journal, "rb") as file:
+        with open(
+            store.home.job(job.name).journal, "rb"
+        ) as file:  # that the records are whole is the driver's to check
             return sum(any(kind in line for kind in _COMMITS) for line in file)
     except FileNotFoundError:
         return 0

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from runner.entity.job import JobState, OutputState
-from runner.entity.pipeline import PipelineSpec, StepSpec
+from runner.entity.pipeline import StepSpec
 from runner.entity.status import JobStatus
 from runner.errors import TargetExists
 from runner.schedule.prepare import is_taken, write_document
@@ -96,11 +96,6 @@ def _step_state(above: JobState, step: StepSpec, outputs: tuple[OutputState, ...
         parent=above.name,
         step=step.key,
     )
-
-
-def read_pipeline(folder: JobFolder) -> PipelineSpec:
-    """What the steps of a pipeline are."""
-    return msgspec.json.decode(folder.spec.read_bytes(), type=PipelineSpec)
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

@@ -5,17 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 
-import msgspec
-
 from runner.entity.job import Event, JobState, OutputState
 from runner.entity.page import Chunk, FailuresPage, JobPage, LogFile, Sighting
 from runner.entity.pipeline import KEY_JOINT, NAME_JOINT, PipelineSpec
 from runner.entity.status import FailureClass, JobStatus
-from runner.errors import ArgumentInvalid, JobNotFound, JobStatusConflict, OutputMissing, StorageFailed
+from runner.errors import ArgumentInvalid, JobNotFound, JobStatusConflict, OutputMissing
 from runner.server.failures import FailurePages
 from runner.server.files import DEFAULT_OUTPUT, LogTail, list_logs, read_artifacts, read_output
 from runner.server.pages import page_size_of, seal, unseal
 from runner.server.sight import end_if_abandoned, has_driver
+from runner.server.specs import read_pipeline
 from runner.server.watch import watch
 from runner.store.home import Home, JobFolder
 from runner.store.store import Store
@@ -81,11 +80,7 @@ class Reading:
         job = self.store.get(name)
         if job.type != "pipeline":
             raise ArgumentInvalid("name", f"{name!r} is a {job.type} job and has no steps; give the name of a pipeline")
-        file = self.home.job(name).spec
-        try:
-            return msgspec.json.decode(file.read_bytes(), type=PipelineSpec)
-        except (OSError, msgspec.MsgspecError) as error:
-            raise StorageFailed(str(file), f"cannot be read: {error}") from None
+        return read_pipeline(self.home.job(name))
 
     def events(self, name: str) -> tuple[Event, ...]:
         """Every change of status, oldest first."""

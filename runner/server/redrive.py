@@ -20,7 +20,8 @@ from runner.entity.parallel import ParallelSpec
 from runner.entity.status import JobStatus
 from runner.errors import ArgumentInvalid, SpecInvalid, StorageFailed
 from runner.server.admission import remove_tree
-from runner.server.resume import held, read_spec, refusal
+from runner.server.resume import held, refusal
+from runner.server.specs import read_pipeline, read_spec
 from runner.spec.script import ScriptMissing, check_script, find_script
 from runner.spec.snapshot import take_snapshot
 from runner.store.home import JobFolder
@@ -41,7 +42,7 @@ def redrivable(store: Store, job: JobState, code: str) -> Iterator[str]:
     folder = store.home.job(job.name)
 
     def check(job: JobState) -> None:
-        _check(job, folder)
+        _check(store, job, folder)
 
     check(job)
     with _drafted(folder, code, store.home.root) as draft, held(store, job, _VERB, check) as (job, message):
@@ -60,15 +61,34 @@ def redrivable(store: Store, job: JobState, code: str) -> Iterator[str]:
             except OSError as error:
                 raise StorageFailed(str(error.filename or folder.root), error.strerror or str(error)) from error
         said = f"a redrive with {f'the code in {redrive.code}' if redrive.code else 'the code of the submission'}"
-        yield f"{said}; {message}" if message else said
+        yield "; ".join(one for one in (said, message, _stale(store, job)) if one)
 
 
-def _check(job: JobState, folder: JobFolder) -> None:
+def _check(store: Store, job: JobState, folder: JobFolder) -> None:
+    if job.type != "parallel":
+        raise refusal(job, _VERB, f"it is a {job.type} job, and only parallel jobs set anything aside")
+    if job.parent and not (above := store.get(job.parent)).status.is_terminal:
+        raise refusal(job, _VERB, f"its pipeline {above.name} is {above.status}; wait for its end")
+    if job.reused_from:
+        raise refusal(job, _VERB, f"its results are those of {job.reused_from}, of which nothing is open")
     if job.status is JobStatus.COMPLETED or folder.redrive.is_file():
         return
     if job.status in (JobStatus.FAILED, JobStatus.CANCELED):
         raise refusal(job, _VERB, f"`runner resume {job.name}` tries what it has set aside again, and the rest")
     raise refusal(job, _VERB, f"it has not ended; `runner watch {job.name}` follows it to its end")
+
+
+def _stale(store: Store, job: JobState) -> str:
+    """What was made from the outputs of a step, and is not made anew: to be said, not to be mended."""
+    if not job.parent:
+        return ""
+    found = set(store.reuse.users(job.name))
+    spec, reached = read_pipeline(store.home.job(job.parent)), {job.step}
+    jobs = {step.step: step for step in store.steps(job.parent)}
+    for _ in spec.steps:  # each round reaches one step further
+        reached |= {step.key for step in spec.steps if reached & {source.step for source in step.sources}}
+    found |= {jobs[key].name for key in reached - {job.step} if jobs[key].status is JobStatus.COMPLETED}
+    return f"stale from now on, as made from what it had before: {', '.join(sorted(found))}" if found else ""
 
 
 def _code_in_use(folder: JobFolder) -> str | None:

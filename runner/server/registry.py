@@ -11,7 +11,7 @@ from runner.errors import ArgumentInvalid
 from runner.server.reading import Reading
 
 _ASSET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
-_EXPERIMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,254}")
+_EXPERIMENT = re.compile(r"[^/\x00-\x1f]{1,255}")
 
 
 class Registry(Reading):
@@ -64,6 +64,6 @@ class Registry(Reading):
 def check_experiment(name: str) -> str:
     """The name, if an experiment can have it."""
     if not _EXPERIMENT.fullmatch(name):
-        what = f"{name!r} is no name of an experiment; write letters, digits, '.', '_' or '-', first a letter or digit"
+        what = f"{name!r} is no name of an experiment; write 1 to 255 characters without '/'"
         raise ArgumentInvalid("experiment_name", what)
     return name

@@ -9,13 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-import msgspec
-
 from runner.entity.job import JobState
-from runner.entity.parallel import ParallelSpec
 from runner.entity.status import JobStatus
-from runner.errors import JobStatusConflict, ShutdownFailed, StorageFailed
+from runner.errors import JobStatusConflict, PipelineChildJobError, ShutdownFailed
 from runner.server.sight import is_starting
+from runner.server.specs import read_spec
 from runner.server.wrest import kill_driver, whereabouts
 from runner.store.holder import read_holder
 from runner.store.home import JobFolder
@@ -33,7 +31,10 @@ def resumable(store: Store, job: JobState, *, is_orphan: bool = False) -> Iterat
     """Hold the lock of a job that may be resumed now; what to say about the run before. Else JobStatusConflict.
 
     With `is_orphan` only one that has lost its driver may be, and not one that has ended or is to end.
+    PipelineChildJobError for a step, which its pipeline resumes.
     """
+    if job.parent:
+        raise PipelineChildJobError(job.name, "resumed", job.parent)
 
     def check(job: JobState) -> None:
         if job.status is JobStatus.COMPLETED:
@@ -67,14 +68,6 @@ def held(store: Store, job: JobState, verb: str, check: Callable[[JobState], Non
 def refusal(job: JobState, verb: str, remedy: str) -> JobStatusConflict:
     """Why a job may not begin a new run, and what to do."""
     return JobStatusConflict(job.name, str(job.status), verb, remedy)
-
-
-def read_spec(folder: JobFolder) -> ParallelSpec:
-    """The resolved job."""
-    try:
-        return msgspec.json.decode(folder.spec.read_bytes(), type=ParallelSpec)
-    except (OSError, msgspec.MsgspecError) as error:
-        raise StorageFailed(str(folder.spec), f"cannot be read: {error}") from None
 
 
 def _check(store: Store, job: JobState, verb: str, check: Callable[[JobState], None]) -> None:
@@ -111,7 +104,7 @@ def _wrest(job: JobState, folder: JobFolder, verb: str) -> tuple[JobLock, str]:
 def _prepare_failed(job: JobState, folder: JobFolder) -> None:
     """Without an output of ours, what a script made is lost with its shutdown(): every mini-batch runs again."""
     if job.error is None or job.error.reason != ShutdownFailed.reason or read_spec(folder).output is not None:
-        return
+        return  # not a parallel job either: no other has that reason
     for path in (folder.journal, folder.failures):
         if path.exists():
             path.rename(path.with_name(f"{path.name}.run-{job.run_number}"))

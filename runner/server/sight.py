@@ -5,10 +5,12 @@ A driver that dies cannot say so, and its heartbeat is missed only after 30 s. I
 
 from __future__ import annotations
 
-from runner.entity.job import JobState
+from collections.abc import Iterable
+
+from runner.entity.job import JobError, JobState
 from runner.entity.parallel import CANCEL_GRACE_S
 from runner.entity.status import JobStatus
-from runner.errors import IllegalTransition
+from runner.errors import DriverGone, IllegalTransition
 from runner.server.wrest import kill_driver
 from runner.store.holder import read_holder
 from runner.store.lock import JobLock, is_held
@@ -34,11 +36,26 @@ def is_starting(store: Store, job: JobState) -> bool:
     return job.driver_pid == 0 and job.heartbeat_time is not None and store.now() - job.heartbeat_time < START_S
 
 
+def is_over(store: Store, job: JobState) -> bool:
+    """Whether nothing of the job changes any more: it has ended, or never starts because its pipeline has."""
+    if job.status is JobStatus.NOT_STARTED and job.parent:
+        return store.get(job.parent).status.is_terminal
+    return job.status.is_terminal
+
+
+def is_looked_after(store: Store, job: JobState) -> bool:
+    """Whether the job is a step whose pipeline goes on, so that it is resumed when it loses its driver."""
+    if not job.parent:
+        return False
+    above = store.get(job.parent)
+    return not above.status.is_terminal and has_driver(store, above) is not False
+
+
 def end_if_abandoned(store: Store, job: JobState) -> JobState:
     """Write Canceled when a cancel was asked for and nobody answers; whoever sees it does that.
 
     Nobody answers when no driver is there, or one of this host that is stopped, or that has let its time pass: it is
-    killed, and its workers end with it.
+    killed, and its workers end with it. Of a pipeline all steps have to end first.
     """
     if job.status is not JobStatus.CANCEL_REQUESTED and not (
         job.status is JobStatus.NOT_RESPONDING and store.is_cancel_requested(job.name)
@@ -54,6 +71,8 @@ def end_if_abandoned(store: Store, job: JobState) -> JobState:
             if lock is None:
                 return job
     try:
+        if job.type == "pipeline" and not _have_ended(store, store.steps(job.name)):
+            return store.get(job.name)  # the next look may find them ended
         # A driver that starts now waits for the lock, and then finds a job that has ended.
         return store.move(job.name, JobStatus.CANCELED, message)
     except IllegalTransition:
@@ -61,6 +80,35 @@ def end_if_abandoned(store: Store, job: JobState) -> JobState:
     finally:
         if lock is not None:
             lock.release()
+
+
+def _have_ended(store: Store, steps: Iterable[JobState]) -> bool:
+    """End the steps of a pipeline that has no driver, and that is to end; whether all have that had begun."""
+    going_on = False
+    for step in steps:
+        if step.status is JobStatus.NOT_STARTED:
+            continue
+        step = _given_up(store, step) if _is_published_by_nobody(store, step) else end_if_abandoned(store, step)
+        going_on |= not step.status.is_terminal
+    return not going_on
+
+
+def _is_published_by_nobody(store: Store, step: JobState) -> bool:
+    """Whether a step lost its driver too late for a cancel, and has nobody who would resume it."""
+    return has_driver(store, step) is False and not store.is_cancel_requested(step.name)
+
+
+def _given_up(store: Store, step: JobState) -> JobState:
+    """A step that has lost its driver while its pipeline was to end is Failed, unless a driver has come after all."""
+    lock = JobLock.take(store.home.job(step.name).lock)
+    if lock is None:
+        return step
+    with lock:
+        error = JobError(reason=DriverGone.reason, message="its driver was lost while its pipeline was cancelled")
+        try:
+            return store.move(step.name, JobStatus.FAILED, error.message, error=error)
+        except IllegalTransition:
+            return store.get(step.name)  # somebody else was first
 
 
 def _is_deaf(store: Store, job: JobState) -> bool:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import glob
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from runner.entity.command import CommandSpec
 from runner.entity.parallel import ParallelSpec
 from runner.errors import AssetExists, AssetNotFound
 from runner.store.store import Store
@@ -28,9 +30,14 @@ def check_versions(store: Store, outputs: Iterable[Any]) -> None:
         raise AssetExists("data", f"{name}:{version}")
 
 
-def staging_of(spec: ParallelSpec) -> Path | None:
-    """The hidden sibling of the target in which the job's parts wait for publication."""
-    if spec.output is None:
-        return None
-    target = Path(spec.output.target)
-    return target.with_name(f".{target.name}.{spec.name}.staging")
+def leftovers_of(spec: ParallelSpec | CommandSpec) -> tuple[Path, ...]:
+    """What a job that has ended may have left beside its targets: parts and attempts that were never published."""
+    if isinstance(spec, ParallelSpec):
+        return () if spec.output is None else tuple(_staging(Path(spec.output.target), f"{spec.name}.staging"))
+    targets = (Path(output.target) for output in spec.outputs)
+    return tuple(path for target in targets for path in _staging(target, f"{spec.name}.*.staging"))
+
+
+def _staging(target: Path, form: str) -> Iterator[Path]:
+    name = f".{glob.escape(target.name)}.{form}"
+    return target.parent.glob(name)

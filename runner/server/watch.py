@@ -11,8 +11,9 @@ from collections.abc import Iterator
 
 from runner.entity.job import JobState
 from runner.entity.page import Sighting
+from runner.entity.status import JobStatus
 from runner.errors import ArgumentInvalid, CursorExpired, DriverGone
-from runner.server.sight import end_if_abandoned, has_driver
+from runner.server.sight import end_if_abandoned, has_driver, is_looked_after, is_over
 from runner.store.store import Store
 
 POLL_S = 0.05
@@ -33,13 +34,23 @@ def parse_cursor(cursor: str, newest: int) -> int:
 
 
 def look(store: Store, name: str) -> JobState:
-    """The job as it is, a dead driver taken into account. Raises DriverGone unless the job has ended."""
+    """The job as it is, a dead driver taken into account.
+
+    Raises DriverGone when nobody drives the job, and nobody resumes it by itself. That is of its pipeline for a step.
+    """
     job = end_if_abandoned(store, store.get(name))
-    if has_driver(store, job) is False:
+    if has_driver(store, job) is False and not is_looked_after(store, job):
         job = store.get(name)  # the driver may have ended the job just before it let go of its lock
-        if has_driver(store, job) is False:
-            raise DriverGone(name)
+        if has_driver(store, job) is False and not is_looked_after(store, job):
+            raise DriverGone(_responsible(store, job))
+    if job.status is JobStatus.NOT_STARTED and job.parent:
+        look(store, job.parent)
     return job
+
+
+def _responsible(store: Store, job: JobState) -> str:
+    """What is to be resumed; a step that is redriven after the end of its pipeline goes on by itself."""
+    return job.parent if job.parent and not store.get(job.parent).status.is_terminal else job.name
 
 
 def watch(store: Store, name: str, cursor: str = "") -> Iterator[Sighting]:
@@ -56,7 +67,7 @@ def watch(store: Store, name: str, cursor: str = "") -> Iterator[Sighting]:
         elif time.monotonic() - told >= HEARTBEAT_S:
             told = time.monotonic()
             yield Sighting(job=None, cursor=str(seen))
-        if job.status.is_terminal:
+        if is_over(store, job):
             return
         changed = False
         while not changed and time.monotonic() - looked < LOOK_S:
