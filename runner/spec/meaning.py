@@ -77,8 +77,8 @@ def text_of_literal(value: Any) -> str:
 def has_value(document: Mapping[str, Any], reference: str) -> bool:
     """Whether `inputs.x` or `outputs.x` stands for anything; an optional input without a value does not."""
     side, _, name = reference.partition(".")
-    value = document.get(side, {}).get(name)
-    if side != "inputs" or value is None:
+    value = document["inputs"].get(name) if side == "inputs" else None
+    if value is None:
         return True
     return literal_of(value) is not None if is_literal(value) else value.get("path") is not None
 

@@ -176,6 +176,14 @@ def test_groups_go_when_an_input_in_them_has_no_value(places: Places) -> None:
     assert [given.name for given in spec.inputs] == ["b", "c"]
 
 
+def test_names_that_the_runner_knows_are_put_in(places: Places) -> None:
+    job = CommandJob(
+        name="calm", command="x ${{name}} ${{ default_datastore }}", environment_variables={"A": "${{name}}"}
+    )
+    spec = resolved(job, places, name="calm--first").spec
+    assert (spec.command, spec.environment_variables) == ("x calm--first workspaceblobstore", {"A": "calm--first"})
+
+
 def test_modes_and_uris_reach_the_driver(folder: Path, places: Places) -> None:
     data = str(folder / "data")
     job = CommandJob(

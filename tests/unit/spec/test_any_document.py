@@ -36,7 +36,7 @@ BASICS = {
 DOCUMENTS: dict[str, dict[str, Any]] = {
     "command": {
         **BASICS,
-        "command": "echo $[[${{inputs.maybe}}]] {inputs.rate} ${{outputs.made}}",
+        "command": "echo $[[${{inputs.maybe}}]] {inputs.rate} ${{outputs.made}} ${{name}} ${{tags.x}}",
         "code": "./src",
         "additional_includes": ["./more"],
         "environment": {"image": "x", "conda_file": "./c", "build": {"path": "./b"}},
