@@ -21,10 +21,12 @@ class Reuse:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def sources(self, key: str, limit: int = 10) -> tuple[ReuseEntry, ...]:
-        """Completed steps with this key whose results may be used, the newest first."""
-        sql = f"{_ENTRY} reuse.reuse_key = ? AND reuse.is_source = 1 ORDER BY reuse.job_id DESC LIMIT ?"
-        return tuple(map(self._entry, self._database.rows(sql, (key, limit))))
+    def sources(self, key: str, limit: int = 10, *, outside: str = "") -> tuple[ReuseEntry, ...]:
+        """Completed steps with this key whose results may be used, the newest first; none of the pipeline `outside`."""
+        within = "job.parent_id IS (SELECT id FROM job WHERE name = ?)"
+        sql = f"{_ENTRY} reuse.reuse_key = ? AND reuse.is_source = 1 AND NOT ({within} AND job.parent_id IS NOT NULL)"
+        rows = self._database.rows(f"{sql} ORDER BY reuse.job_id DESC LIMIT ?", (key, outside, limit))
+        return tuple(map(self._entry, rows))
 
     def relatives(self, family: str, limit: int = 20) -> tuple[ReuseEntry, ...]:
         """Completed steps of this family whose results might have been used, the newest first."""

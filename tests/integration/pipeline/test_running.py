@@ -305,3 +305,15 @@ def test_a_parallel_step_between_commands(bench: Pipelines, tmp_path: Path) -> N
     assert bench.text("tally") == "3\n"
     progress = bench.state("score").progress
     assert (progress.done_mini_batch_count, progress.failed_mini_batch_count) == (3, 0)
+
+
+def test_equal_steps_of_one_pipeline_all_run_and_later_ones_may_be_reused_from_any(bench: Pipelines) -> None:
+    for name in ("first", "second"):
+        steps = [bench.step(key, "note ran; echo 1 > ${{outputs.o}}", pipeline=name) for key in "abc"]
+        bench.make(*steps, name=name, max_concurrent_steps=1)
+    bench.start("first")
+    bench.completed("first")
+    assert bench.notes() == ["ran"] * 3
+    bench.start("second")
+    bench.completed("second")
+    assert bench.notes() == ["ran"] * 3
