@@ -10,7 +10,7 @@ from runner.spec.findings import Findings, Path, did_you_mean
 REFERENCE = re.compile(r"\$\{\{(.*?)\}\}", re.DOTALL)
 _LEGACY = re.compile(r"(?<![{$])\{((?:inputs|outputs|search_space)\.\w+)\}(?!\})")
 _GROUP = re.compile(r"\$\[\[(.*?)\]\](?!\])", re.DOTALL)
-_KNOWN = re.compile(r"(inputs|outputs)\.(\w+)")
+_KNOWN = re.compile(r"(inputs|outputs)\.(\w+(?:\.\w+)*)")
 
 
 def references(text: str) -> list[str]:
@@ -20,7 +20,7 @@ def references(text: str) -> list[str]:
 
 def reference_to(side: str, text: str) -> str | None:
     """The name x when `text` is exactly `${{side.x}}`."""
-    match = re.fullmatch(rf"\s*\$\{{\{{\s*{side}\.(\w+)\s*\}}\}}\s*", text)
+    match = re.fullmatch(rf"\s*\$\{{\{{\s*{side}\.(\w+(?:\.\w+)*)\s*\}}\}}\s*", text)
     return match[1] if match else None
 
 

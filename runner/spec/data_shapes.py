@@ -11,6 +11,8 @@ from runner.spec.findings import Findings, Path
 from runner.spec.shapes import Choice, Key, Table, anything, flag, free_text, kind_of, one_of, spelt, text
 
 NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+GROUPED = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*(\.[a-zA-Z_][a-zA-Z0-9_]*)*")
+"""The name of an input, or of one in a group: `learning.rate`."""
 DATA_TYPES = ("uri_folder", "uri_file", "mltable", "custom_model", "mlflow_model", "triton_model")
 LITERAL_TYPES = ("string", "integer", "number", "boolean")
 SPLIT_TYPES = ("uri_folder", "uri_file", "mltable")

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from runner.spec.data_shapes import LITERAL_TYPES
+from runner.spec.data_shapes import GROUPED, LITERAL_TYPES
 from runner.spec.findings import Findings, Path
-from runner.spec.pipeline_schema import DECLARED_INPUT, DECLARED_OUTPUT, GROUPED
+from runner.spec.pipeline_schema import DECLARED_INPUT, DECLARED_OUTPUT
 from runner.spec.shapes import kind_of, one_of
 
 FILE_TYPES = ("uri_file",)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from runner.spec.data_shapes import NAME, input_shape, output_shape
+from runner.spec.data_shapes import GROUPED, NAME, input_shape, output_shape
 from runner.spec.findings import Findings, Path, nearest
 from runner.spec.shapes import (
     Choice,
@@ -164,7 +164,7 @@ BASE: Mapping[str, Key] = {
     "identity": Key(identity, "kept, no effect"),
     "is_deterministic": Key(flag, "whether results may be reused", "true"),
     "compute": Key(compute_name, "`local`, or a name from the configuration", "Ray"),
-    "inputs": Key(MapOf(input_shape, "`name: {type, path}`", NAME), "data and values by name"),
+    "inputs": Key(MapOf(input_shape, "`name: {type, path}`", GROUPED), "data and values by name"),
     "outputs": Key(MapOf(output_shape, "`name: {type, path}`", NAME, nullable=True), "where results go, by name"),
 }
 """The keys that every kind of job has, in the order in which they are told."""

@@ -116,6 +116,10 @@ def _override(document: Document, key: str, value: Any) -> None:
         raise ArgumentInvalid("params_override", f"{key!r} is no dotted key; write key.key=value")
     inner = document.values
     for index, step in enumerate(steps[:-1]):
+        rest = ".".join(steps[index:])
+        if rest in inner:  # an input in a group, such as `learning.rate`
+            steps[index:] = [rest]
+            break
         below = inner.get(step)
         if below is None:
             below = inner[step] = {}

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from runner.spec.data_shapes import DATA_TYPES, LITERAL_TYPES, input_shape, output_shape
+from runner.spec.data_shapes import DATA_TYPES, GROUPED, LITERAL_TYPES, input_shape, output_shape
 from runner.spec.findings import Findings, Path, did_you_mean
 from runner.spec.job_schema import BASE, OVERWRITE, READ_ONLY
 from runner.spec.shapes import (
@@ -30,8 +30,6 @@ KIND = "pipeline"
 STEP_KINDS = ("command", "parallel", "pipeline")
 CONTROL_KINDS = ("if_else", "do_while", "parallel_for")
 REFUSED_KINDS = ("sweep", "spark", "automl", "import", "finetuning", "distillation", "data_transfer", *CONTROL_KINDS)
-GROUPED = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*(\.[a-zA-Z_][a-zA-Z0-9_]*)*")
-"""A name of an input, or of one in a group: `learning.rate`."""
 STEP_NAME = re.compile(r"[a-z_][a-z0-9_]*")
 COMPONENT_NAME = re.compile(r"[a-z][a-z0-9_]*")
 

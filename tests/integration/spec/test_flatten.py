@@ -311,6 +311,18 @@ def test_overrides_reach_into_steps(folder: Path, places: Places) -> None:
     assert made.step("after").document["tags"] == {"who": "me"}
 
 
+def test_inputs_in_groups_are_named_with_a_dot(folder: Path, places: Places) -> None:
+    (folder / "job.yml").write_text(
+        "type: pipeline\ninputs: {learning.rate: 0.1}\njobs:\n  a:\n"
+        "    command: echo ${{inputs.g.rate}} $[[--x ${{inputs.g.none}}]]\n"
+        "    inputs: {g.rate: '${{parent.inputs.learning.rate}}', g.none: {type: string, optional: true}}\n"
+    )
+    made = inputs(flat_of(load_job(folder / "job.yml"), places).spec.step("a"))
+    assert made == {"g.rate": 0.1, "g.none": {"type": "string", "optional": True}}
+    job = load_job(folder / "job.yml", params_override=[{"inputs.learning.rate": 3}, {"jobs.a.inputs.g.none": ""}])
+    assert inputs(flat_of(job, places).spec.step("a")) == {"g.rate": 3, "g.none": ""}
+
+
 def test_a_pipeline_is_built_from_job_objects(folder: Path, places: Places) -> None:
     (folder / "code").mkdir()
     built = PipelineJob(
