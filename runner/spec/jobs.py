@@ -177,7 +177,7 @@ class Job(ABC):
 
     def __repr__(self) -> str:
         said = {name: getattr(self, name) for name in self._fields}
-        told = ", ".join(f"{name}={value!r}" for name, value in said.items() if value not in (None, {}))
+        told = ", ".join(f"{name}={value!r}" for name, value in said.items() if value not in (None, {}, []))
         return f"{type(self).__name__}({told})"
 
 
