@@ -1,9 +1,9 @@
 """What is at a path: a digest of a tree's names and bytes, and a stamp by which an unchanged tree is known unread.
 
 A tree is looked at first: names, sizes, times and inodes of everything in it make its stamp. Only when the store does
-not know the tree by that stamp is it read. Then it is looked at again, because a digest of files that were written to
-meanwhile would be kept for ever; and since two writes within one tick of the file system's clock leave the same time,
-nothing that has been written to within the last tick is kept before the tick is over.
+not know the tree by that stamp is it read. Two writes within one tick of the file system's clock leave the same time,
+so a tree that was written to within the last tick is looked at again, before it is read, when the tick is over. Then
+whoever writes to it later leaves another stamp, and what is kept under this one is never met again.
 
 How drivers use it, in the last move of a job:
 
@@ -39,6 +39,7 @@ log = logging.getLogger(__name__)
 TICK_S = 0.012
 """Longer than the clock of a file system may lag behind: with 100 ticks a second, 10 ms."""
 _TRIES = 3
+"""Whether a tree that is written to without end is looked at once more or less is no difference."""
 _THREADS = min(8, os.cpu_count() or 1)
 _BLOCK_BYTES = 1 << 20
 _CHEAP_BYTES, _CHEAP_FILES = 1 << 20, 64
@@ -75,26 +76,25 @@ class Contents:
         root = os.fsencode(os.path.abspath(path))
         name = os.fsdecode(root)
         try:
-            for last in (*(False,) * (_TRIES - 1), True):
-                seen, is_file = _look(root)
-                stamp = _stamp(seen)
-                known = self._known.known_content(_utf8(name), stamp)
-                if known is not None:
-                    return known
-                made = Content(
-                    digest=_digest(root, seen, is_file),
-                    stamp=stamp,
-                    file_count=sum(stat.S_ISREG(one.kind) for one in seen),
-                    size_bytes=sum(one.size for one in seen),
-                )
-                _wait_for_tick(seen)
-                is_steady = _stamp(_look(root)[0]) == stamp
-                if is_steady or last:
+            seen, is_file = _look(root)
+            for _ in range(_TRIES):
+                if is_settled := not _wait_for_tick(seen):
                     break
+                seen, is_file = _look(root)
+            stamp = _stamp(seen)
+            known = self._known.known_content(_utf8(name), stamp)
+            if known is not None:
+                return known
+            made = Content(
+                digest=_digest(root, seen, is_file),
+                stamp=stamp,
+                file_count=sum(stat.S_ISREG(one.kind) for one in seen),
+                size_bytes=sum(one.size for one in seen),
+            )
         except OSError as error:
             at = os.fsdecode(error.filename) if error.filename else name
             raise StorageFailed(at, f"cannot be read: {error.strerror or error}") from error
-        if is_steady and (made.size_bytes > _CHEAP_BYTES or made.file_count > _CHEAP_FILES):
+        if is_settled and (made.size_bytes > _CHEAP_BYTES or made.file_count > _CHEAP_FILES):
             self._known.keep_content(_utf8(name), made)
         return made
 
@@ -197,12 +197,14 @@ def _stamp(seen: list[_Seen]) -> str:
     return hashlib.sha256(b"".join([one.line for one in seen])).hexdigest()
 
 
-def _wait_for_tick(seen: list[_Seen]) -> None:
-    """Return when a write from now on must leave another time than any that was seen."""
+def _wait_for_tick(seen: list[_Seen]) -> bool:
+    """Return when a write must leave another time than any that was seen; whether there was anything to wait for."""
     newest = max((max(one.mtime_ns, one.ctime_ns) for one in seen), default=0) / 1e9
     left = newest + TICK_S - time.time()
-    if 0 < left <= TICK_S:  # a time in the future cannot be waited for
-        time.sleep(left)
+    if not 0 < left <= TICK_S:  # a time in the future cannot be waited for
+        return False
+    time.sleep(left)
+    return True
 
 
 def _digest(root: bytes, seen: list[_Seen], is_file: bool) -> str:
