@@ -37,6 +37,17 @@ class Process:
     """Which of the instances it runs on."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Errand:
+    """What another machine needs to know of the folders that processes are to find."""
+
+    work: Path = Path()
+    code: Path | None = None
+    """What the working folder is a copy of."""
+    shared: tuple[Path, ...] = ()
+    """Folders that all of them must see."""
+
+
 @dataclass(frozen=True, slots=True)
 class Started:
     """All processes have begun."""
@@ -132,7 +143,7 @@ class Ward:
             for number in range(count)
         )
 
-    def run(self, processes: Sequence[Process], *, grace_s: float, token: str) -> None:
+    def run(self, processes: Sequence[Process], *, grace_s: float, token: str, errand: Errand = Errand()) -> None:
         """Start processes; `Started` or `Refused` is the answer. `token` is in the environment of each of them."""
         self._token = token
         self._send(msgspec.json.encode({"run": processes, "grace_s": grace_s}))

@@ -20,6 +20,7 @@ import msgspec
 from runner.dataset.storage import copy_range, telling
 from runner.entity.command import CommandInput, CommandOutput, CommandSpec
 from runner.errors import EmptyInput, StorageFailed
+from runner.instance.ward import Errand
 from runner.store.home import JobFolder
 
 KEPT = ("outputs", "logs")
@@ -75,6 +76,13 @@ class Attempt:
     def inputs(self) -> dict[str, str]:
         """What the command is given for each input: a path or a text."""
         return {one.name: str(self._copy_of(one)) if _is_copied(one) else one.text for one in self.spec.inputs}
+
+    @property
+    def errand(self) -> Errand:
+        """What an instance on another machine has to find, or to be brought."""
+        copied = [self.root / "inputs"] if any(map(_is_copied, self.spec.inputs)) else []
+        code = Path(self.spec.code) if self.spec.code is not None else None
+        return Errand(work=self.work, code=code, shared=(*self.nurseries.values(), *copied))
 
     def prepare(self, check: Callable[[], None]) -> None:
         """Make the folders, copy the code and the inputs that are downloaded; `check` may raise to stop it.

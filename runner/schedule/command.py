@@ -25,6 +25,7 @@ from runner.schedule.command_run import CommandRun, Crew
 from runner.schedule.contents import Contents, assets_of, records_of
 from runner.schedule.mlflow_run import MlflowRun
 from runner.schedule.publication import check_made, check_targets, is_made, publish
+from runner.schedule.rank_environment import rank_count
 from runner.schedule.shell import Ending, Shell
 from runner.store.home import Home
 
@@ -41,6 +42,7 @@ class CommandDriver:
         self._attempt: Attempt | None = None
         self._mlflow: MlflowRun | None = None
         self._crew: Crew | None = None
+        self._environment = dict(os.environ)  # before anything of Ray's is put there
 
     def run(self) -> int:
         """Run the job to a terminal status and return its exit code; 0 without a word when another driver runs it."""
@@ -106,7 +108,7 @@ class CommandDriver:
     # ---- attempts ---------------------------------------------------------------------------------------
     def _try_until_good(self, number: int) -> None:
         self._crew = self._muster()
-        runs = CommandRun(self._shell, self._spec, self._crew, os.environ)
+        runs = CommandRun(self._shell, self._spec, self._crew, {} if self._spec.ray_address else self._environment)
         left = self._spec.max_retries
         while True:
             number += 1
@@ -132,7 +134,21 @@ class CommandDriver:
         attempt.record(Result(is_good=True, codes=codes))
 
     def _muster(self) -> Crew:
-        return self._ward
+        """Who runs it: the warden for one process on this machine, else Ray."""
+        spec, said = self._spec, self._spec.distribution
+        is_plain = rank_count(spec) == 1 and (said is None or said.kind != "ray") and not spec.gpu_count
+        if spec.compute == "local" or (is_plain and spec.ray_address is None):
+            return self._ward
+        from runner.cluster.ranks import RayRanks
+
+        return RayRanks(
+            self._home.ray,
+            spec.ray_address,
+            self._shell.pulse.say,
+            cpu_count=1 if said is None else said.process_count_per_instance,
+            gpu_count=spec.gpu_count,
+            is_light=said is not None and said.kind == "ray",
+        )
 
     def _end_leftovers(self) -> None:
         """A driver and its warden that were killed together leave processes behind; a token in them tells them."""

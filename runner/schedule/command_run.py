@@ -15,7 +15,7 @@ from runner.entity.command import CommandSpec
 from runner.entity.status import JobStatus
 from runner.errors import CommandFailed, CommandLost, CommandTimedOut
 from runner.instance.seat import Seat
-from runner.instance.ward import Ended, Lost, News, Process, Quiet, Refused, Started
+from runner.instance.ward import Ended, Errand, Lost, News, Process, Quiet, Refused, Started
 from runner.schedule.attempt import Attempt
 from runner.schedule.cancel import Canceled
 from runner.schedule.command_environment import (
@@ -44,7 +44,7 @@ class Crew(Protocol):
     def place(self, count: int, port_count: int, check: Callable[[], None]) -> tuple[Seat, ...]:
         """Wait until there is room for all instances; `check` is called now and then, and may raise."""
 
-    def run(self, processes: Sequence[Process], *, grace_s: float, token: str) -> None:
+    def run(self, processes: Sequence[Process], *, grace_s: float, token: str, errand: Errand) -> None:
         """Start processes; `Started` or `Refused` is the answer."""
 
     def stop(self) -> None:
@@ -82,7 +82,7 @@ class CommandRun:
         seats = self._crew.place(seat_count(self._spec), port_count(self._spec), cancelled.check)
         cancelled.check()
         processes = self._processes(attempt, ranks_of(self._spec, seats), mlflow)
-        self._crew.run(processes, grace_s=self._spec.cancel_grace_s, token=attempt.token)
+        self._crew.run(processes, grace_s=self._spec.cancel_grace_s, token=attempt.token, errand=attempt.errand)
         return self._watch(processes, own_variables(attempt))
 
     def _processes(self, attempt: Attempt, ranks: Sequence[Rank], mlflow: Mapping[str, str]) -> list[Process]:
