@@ -38,6 +38,7 @@ from runner.pipeline.deaf import end_deaf, end_silent
 from runner.pipeline.execution_log import ExecutionLog
 from runner.pipeline.nursery import Nursery, NurseryGone
 from runner.pipeline.opening import Looked, Opening
+from runner.pipeline.ray_share import RayShare
 from runner.pipeline.reuse import ReuseDesk
 from runner.pipeline.slots import default_limit, weigh
 from runner.pipeline.watch import Hands, Watch
@@ -70,6 +71,7 @@ class PipelineDriver:
         self._home, self._name = home, name
         self._shell = Shell(home, name)
         self._nursery = Nursery(nursery, {**os.environ, "RUNNER_HOME": str(home.root)})
+        self._share = RayShare(home.ray)
         self._finish: Finish | None = None
         self._looked: dict[str, Looked] = {}
         self._began: dict[str, float] = {}
@@ -119,6 +121,7 @@ class PipelineDriver:
 
     def close(self) -> None:
         """Let the nursery end. Threads that still look at something end with this process."""
+        self._share.release()
         self._nursery.close()
         if hasattr(self, "_watch"):
             self._hands.close()
@@ -133,7 +136,7 @@ class PipelineDriver:
         self._outputs = {output.name: output for output in self._store.get(self._name).outputs}
         places = replace(Places.read(self._home.root, os.environ), catalog=StoreCatalog(self._store))
         desk = ReuseDesk(self._store, Contents(self._store), places, spec)
-        self._opening = Opening(self._store, spec, places, desk)
+        self._opening = Opening(self._store, spec, places, desk, self._share)
         limit = spec.max_concurrent_steps or default_limit()
         cores = len(os.sched_getaffinity(0))
         weights = {step.key: weigh(step, places, cores) for step in spec.steps if step.type == "parallel"}
@@ -183,6 +186,7 @@ class PipelineDriver:
                     self._launch(key)
                 case Attach(key):
                     self._tell(f"Step {key} is in progress already.")
+                    self._opening.keep_ray(self._steps[key])
                     self._await_lock(key)
                 case Resume(key, count):
                     self._resume(key, count)

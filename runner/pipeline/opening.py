@@ -6,15 +6,21 @@ is written here can be written again after a crash: the row says Starting only w
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
+from runner.entity.command import CommandSpec
 from runner.entity.job import JobError, JobState, OutputState
+from runner.entity.parallel import ParallelSpec
 from runner.entity.pipeline import PipelineSpec, StepSpec
 from runner.entity.status import JobStatus
 from runner.errors import MEANINGS, CommandLost, RunnerError, TargetExists
+from runner.pipeline.ray_share import RayShare
 from runner.pipeline.reuse import ReuseDesk, Verdict
 from runner.schedule.prepare import prepare
 from runner.spec.flatten import fill_step
@@ -22,6 +28,8 @@ from runner.spec.load import job_of_document
 from runner.spec.places import Places
 from runner.store.lock import JobLock
 from runner.store.store import Store
+
+log = logging.getLogger(__name__)
 
 CLOSING_S = 5.0
 """A driver holds the lock for a moment after it has recorded the end."""
@@ -44,8 +52,8 @@ class Looked:
 class Opening:
     """Opens the steps of one pipeline. Threads may share it."""
 
-    def __init__(self, store: Store, spec: PipelineSpec, places: Places, desk: ReuseDesk) -> None:
-        self._store, self._spec, self._places, self._desk = store, spec, places, desk
+    def __init__(self, store: Store, spec: PipelineSpec, places: Places, desk: ReuseDesk, share: RayShare) -> None:
+        self._store, self._spec, self._places, self._desk, self._share = store, spec, places, desk, share
         self._jobs: Mapping[str, str] = {step.key: step.job for step in spec.steps}
 
     def look(self, step: StepSpec) -> Looked:
@@ -73,9 +81,11 @@ class Opening:
             if step.type == "command" and any(source.is_optional for source in step.sources):
                 with suppress(TargetExists):  # of an earlier attempt; then all stays as it was
                     self._make_folder(step, looked.document)  # what was absent may be there now
+            self.keep_ray(step)
             self.begin_again(step, "resumed with its pipeline", wait_s=CLOSING_S)
             return
         outputs = self._make_folder(step, looked.document)
+        self.keep_ray(step)
         if state.status is _S.NOT_STARTED:
             self._store.move(step.job, _S.STARTING, outputs=outputs)
         else:
@@ -83,6 +93,14 @@ class Opening:
             self._store.set_outputs(step.job, outputs)
         if looked.verdict is not None:
             self._store.set_reuse(step.job, looked.verdict.key, is_source=False, reason=looked.verdict.reason)
+
+    def keep_ray(self, step: StepSpec) -> None:
+        """See to it that the embedded Ray stays from here on, if the step runs there."""
+        kind = ParallelSpec if step.type == "parallel" else CommandSpec
+        try:
+            self._share.take_for(self._store.home.job(step.job).spec, kind)
+        except (OSError, msgspec.MsgspecError) as error:
+            log.warning("what %s runs on is not known: %s", step.key, error)
 
     def begin_again(self, step: StepSpec, message: str, *, wait_s: float) -> None:
         """Begin a new run of a step that has run. CommandLost when somebody holds its lock."""
