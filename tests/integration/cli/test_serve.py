@@ -7,6 +7,7 @@ import signal
 
 import pytest
 from cli_kit import ECHO, Bench, Going
+from cli_pipelines import chain, submit
 
 
 def serving(bench: Bench) -> tuple[Going, str]:
@@ -51,6 +52,70 @@ def test_all_verbs_work_through_a_service(bench: Bench) -> None:
     bench.run("delete", "probe", *there).ok()
     gone = bench.run("show", "probe", *there)
     assert gone.code == 2 and gone.err == bench.run("show", "probe").err
+    service.send(signal.SIGTERM)
+    service.end().ok()
+
+
+def test_pipelines_work_through_a_service_as_on_the_home(bench: Bench) -> None:
+    service, address = serving(bench)
+    there = ("--server", address)
+    path = chain(bench)
+    submitted = submit(bench, path, "first", *there).ok()
+    assert "  2 steps: 2 completed" in submitted.err and "sift began" in submitted.err
+    reused = submit(bench, path, "second", *there).ok()
+    assert "sift: reused from first--sift" in reused.err
+    for arguments in (
+        ("steps", "second"),
+        ("steps", "second", "--output", "json"),
+        ("show", "second"),
+        ("show", "second--sift"),
+        ("graph", "second"),
+        ("graph", "second", "--format", "mermaid"),
+        ("graph", "second", "--format", "svg"),
+        ("list", "--parent", "second"),
+        ("logs", "second"),
+        ("logs", "second--sift"),
+        ("logs", "second--sift", "--list"),
+    ):
+        assert bench.run(*arguments, *there).ok().out == bench.run(*arguments).ok().out, arguments
+    assert bench.run("logs", "second--sift", *there).ok().out == "sifted\n"
+    bench.run("download", "second", "--path", "down", *there).ok()
+    (made,) = [one for one in (bench.folder / "down").rglob("*") if one.is_file()]
+    assert made.read_text() == "3\n"
+    service.send(signal.SIGTERM)
+    service.end().ok()
+
+
+def test_what_is_kept_is_reached_through_a_service(bench: Bench) -> None:
+    service, address = serving(bench)
+    there = ("--server", address)
+    submit(bench, chain(bench), "probe", *there).ok()
+    bench.run("update", "probe", "--set", "tags.team=salt", "--set", "description=deep", *there).ok()
+    bench.run("archive", "probe", *there).ok()
+    archived = bench.run("list", "--archived", "--output", "json", *there).ok().json
+    assert [job["name"] for job in archived] == ["probe"]
+    assert "tags team=salt" in bench.run("show", "probe", *there).ok().out
+    bench.run("restore", "probe", *there).ok()
+    assert bench.run("data", "create", "ore", "--path", "data", *there).ok().out == "azureml:ore:1\n"
+    for arguments in (("data", "list"), ("data", "show", "ore", "--output", "json"), ("component", "list")):
+        assert bench.run(*arguments, *there).ok().out == bench.run(*arguments).ok().out, arguments
+    key = bench.run("publish", "probe", "--name", "weekly", *there).ok().out.strip()
+    assert bench.run("published", "list", *there).ok().out == bench.run("published", "list").ok().out
+    bench.run("published", "submit", key, *there).ok()
+    bench.run("published", "disable", key, *there).ok()
+    for arguments in (
+        ("published", "submit", key),
+        ("steps", "nobody"),
+        ("graph", "nobody"),
+        ("archive", "probe--sift"),
+        ("delete", "probe"),
+        ("data", "show", "salt"),
+        ("published", "show", "nothing"),
+        ("update", "probe", "--set", "compute=local"),
+    ):
+        far, near = bench.run(*arguments, *there), bench.run(*arguments)
+        assert (far.code, far.err) == (near.code, near.err), arguments
+        assert far.code == 2 and "Traceback" not in far.err
     service.send(signal.SIGTERM)
     service.end().ok()
 
