@@ -53,7 +53,7 @@ def check_template(document: Mapping[str, Any], text: str, at: tuple[str, ...], 
         return
     for reference in dict.fromkeys(outside_groups(text)):
         if not has_value(document, reference) and found.is_clean(*reference.split(".")):
-            what = f"uses ${{{{{reference}}}}}, an optional input without a value"
+            what = f"uses ${{{{{reference}}}}}, an optional input that may have no value"
             found.problem(at, what, f"put it in a group: $[[--flag ${{{{{reference}}}}}]]")
 
 

@@ -57,8 +57,11 @@ class Leaf:
         unsettled = self.broken | self.sources.keys()
         if not unsettled:
             return self.document
+        cut = references(str(self.document.get("input_data", "")))
+        absent = {name for name in self.optional & self.sources.keys() - self.broken if f"inputs.{name}" not in cut}
         inputs = {
-            name: _stand_in(value) if name in unsettled else value for name, value in self.document["inputs"].items()
+            name: _absent(value) if name in absent else _stand_in(value) if name in unsettled else value
+            for name, value in self.document["inputs"].items()
         }
         return {**self.document, "inputs": inputs}
 
@@ -69,6 +72,11 @@ class Leaf:
             return self.document
         inputs = {name: value for name, value in self.document["inputs"].items() if name not in unsettled}
         return {**self.document, "inputs": inputs}
+
+
+def _absent(value: Any) -> dict[str, Any]:
+    """An optional input as it is when the step that makes it has failed."""
+    return {"type": "string" if is_literal(value) else value["type"], "optional": True}
 
 
 def _stand_in(value: Any) -> Any:

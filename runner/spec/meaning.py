@@ -75,7 +75,7 @@ def text_of_literal(value: Any) -> str:
 
 
 def has_value(document: Mapping[str, Any], reference: str) -> bool:
-    """Whether `inputs.x` or `outputs.x` stands for anything; an optional input without a value does not."""
+    """Whether `inputs.x` or `outputs.x` stands for anything; an optional input that may have no value does not."""
     side, _, name = reference.partition(".")
     value = document["inputs"].get(name) if side == "inputs" else None
     if value is None:
@@ -105,7 +105,7 @@ def read_arguments(document: Mapping[str, Any], value_of: Callable[[str], str], 
         found.problem(ARGUMENTS, f"cannot be split: {error}", "close it")
         return Arguments(read={})
     for reference in {r for word in words for r in _missing(document, word)}:
-        what = f"uses ${{{{{reference}}}}}, an optional input without a value"
+        what = f"uses ${{{{{reference}}}}}, an optional input that may have no value"
         found.problem(ARGUMENTS, what, f"put it in a group: $[[--flag ${{{{{reference}}}}}]]")
     argv = argv_of(words, value_of)
     return Arguments(argv=tuple(argv), read=read_runtime_arguments(argv, ARGUMENTS, found))

@@ -9,7 +9,7 @@ from typing import Any
 
 from runner.entity.command import CommandInput, CommandOutput, CommandSpec, Distribution
 from runner.entity.job import OutputState
-from runner.spec.bindings import GroupOpen, decide_groups, modernise, substitute
+from runner.spec.bindings import GroupOpen, decide_groups, modernise, references, substitute
 from runner.spec.command_job import CommandJob
 from runner.spec.command_schema import shape_command
 from runner.spec.data_shapes import is_literal, literal_of
@@ -153,6 +153,10 @@ def _decided(
     except GroupOpen as error:
         found.problem(at, f"cannot be read: {error}", "close it")
         return text
+    for reference in dict.fromkeys(references(decided)):
+        if not has_value(document, reference):
+            what = f"uses ${{{{{reference}}}}}, an optional input without a value"
+            found.problem(at, what, f"put it in a group: $[[--flag ${{{{{reference}}}}}]]")
     return substitute(decided, lambda reference: known.get(reference, f"${{{{{reference}}}}}"))
 
 

@@ -258,7 +258,7 @@ def test_extra_inputs_and_unknown_keys_of_a_step_over_a_component_are_notices(fo
         ('optional: true, enum: [red, "3"]', "enum: red, default: red", 9, "inputs.word.enum is 'red', not a list"),
         ("line: {type: uri_file}", "line: {type: boolean}", 11, "outputs.line.type is 'boolean'"),
         ("lift ${{inputs.load}}", "lift ${{inputs.laod}}", 12, "there is no such input; did you mean `load`?"),
-        ("$[[--rate ${{inputs.rate}}]]", "${{inputs.rate}}", 12, "an optional input without a value"),
+        ("$[[--rate ${{inputs.rate}}]]", "${{inputs.rate}}", 12, "an optional input that may have no value"),
         ("code: ./code", "code: ./cod", 13, "parts/cod"),
         ("compute: big", "comput: big", 16, "comput is no known key; did you mean `compute`?"),
         ("type: command", "type: sweep", 1, "type is 'sweep', a kind of component that this version does not run"),

@@ -83,7 +83,7 @@ def test_a_sound_command_has_no_problems(command: str) -> None:
         ("echo $[[ ${{inputs.count}}", "command cannot be read: an optional group $[[ is not closed by ]]; close it"),
         (
             "echo ${{inputs.maybe}}",
-            "command uses ${{inputs.maybe}}, an optional input without a value; "
+            "command uses ${{inputs.maybe}}, an optional input that may have no value; "
             "put it in a group: $[[--flag ${{inputs.maybe}}]]",
         ),
     ],
