@@ -207,6 +207,10 @@ class Pipelines:
     def kill_step(self, key: str, name: str = "probe") -> None:
         """Kill the driver of a step, and wait until its warden has ended what the command has started."""
         self.kill(self.driver(key, name))
+        self.quiet(key, name)
+
+    def quiet(self, key: str, name: str = "probe") -> None:
+        """Wait until nothing works in the folder of a step."""
         folder = f"{self.home.job(self.state(key, name).name).root}/"
         until(lambda: not any(place.startswith(folder) for place in _working_folders()), f"the end of {key}")
 

@@ -14,7 +14,9 @@ from pathlib import Path
 import pytest
 from pipeline_kit import Pipelines, source, until
 
+from runner.compose.launch import launch_driver
 from runner.entity.status import JobStatus
+from runner.errors import JobStatusConflict
 from runner.pipeline.core import RESUME_LIMIT
 from runner.store.store import SILENCE_S, Store
 
@@ -261,6 +263,77 @@ def test_the_end_of_a_step_is_heard_although_the_nursery_is_gone(bench: Pipeline
     until(lambda: bench.notes().count("b") == 2, "b once more")
     bench.give("go")
     bench.completed()
+
+
+def test_a_request_that_the_nursery_answers_too_late_starts_nothing_twice(bench: Pipelines) -> None:
+    """The pipeline's driver is killed after the row said Starting, and before there was a driver for the step."""
+    held_chain(bench)
+    nursery = bench.nursery()
+    os.kill(nursery, signal.SIGSTOP)
+    bench.give("go")
+    until(lambda: bench.statuses()["c"] is S.STARTING, "a step without a driver")
+    bench.kill(bench.driver())
+    bench.resume()
+    bench.completed()
+    told = bench.store.events("probe--c")
+    os.kill(nursery, signal.SIGCONT)
+    until(lambda: not Path(f"/proc/{nursery}").exists(), "the end of the old nursery")
+    bench.quiet("c")
+    assert bench.store.events("probe--c") == told
+    assert bench.notes() == ["a", "b", "b went on", "c"]
+    assert bench.state("c").run_number == 2
+
+
+# ---- cancel in every phase ------------------------------------------------------------------------------
+def test_a_cancel_before_the_driver_begins_starts_nothing(bench: Pipelines) -> None:
+    bench.make(bench.step("a", "note a"))
+    bench.store.move("probe", S.STARTING)
+    bench.store.request_cancel("probe")
+    launch_driver(bench.home, "probe")
+    assert bench.ended().status is S.CANCELED
+    assert bench.statuses() == {"a": S.NOT_STARTED}
+    bench.resume()
+    bench.completed()
+    assert bench.notes() == ["a"]
+
+
+def test_a_cancel_at_any_moment_ends_soon_and_leaves_nothing_half(bench: Pipelines) -> None:
+    keys = [f"s{number}" for number in range(4)]
+    dice = random.Random(20261121)
+    for turn in range(8):
+        name = f"turn{turn}"
+        bench.make(
+            bench.step("s0", f"note {name}-s0; echo s0 > ${{{{outputs.o}}}}", pipeline=name),
+            *(
+                bench.step(
+                    key,
+                    f"note {name}-{key}; {{ cat ${{{{inputs.{before}}}}}; echo {key}; }} > ${{{{outputs.o}}}}",
+                    source(before),
+                    pipeline=name,
+                )
+                for before, key in pairwise(keys)
+            ),
+            name=name,
+        )
+        bench.start(name)
+        after, event_count = dice.choice(["probe", *keys]), dice.randrange(2, 7)
+        key = "" if after == "probe" else after
+        until(lambda k=key, n=name, c=event_count: len(bench.events(k, n)) >= c, f"{event_count} events of {after}")
+        try:
+            bench.store.request_cancel(name)
+        except JobStatusConflict:
+            assert bench.completed(name).status is S.COMPLETED
+            continue
+        state = bench.ended(name, within=20.0)
+        assert state.status is S.CANCELED
+        statuses = bench.statuses(name)
+        assert set(statuses.values()) <= {S.COMPLETED, S.CANCELED, S.NOT_STARTED}, statuses
+        done = {key for key, status in statuses.items() if status is S.COMPLETED}
+        bench.resume(name)
+        bench.completed(name)
+        assert bench.text("s3", name=name).split() == keys
+        counts = Counter(bench.notes())
+        assert {key: counts[f"{name}-{key}"] for key in done} == dict.fromkeys(done, 1)
 
 
 # ---- all at once ----------------------------------------------------------------------------------------
