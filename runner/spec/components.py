@@ -78,12 +78,12 @@ class Shelf:
         self._read: dict[str, Component | None] = {}
         self._inline: dict[tuple[int, str], tuple[Any, Component | None]] = {}
 
-    def take(self, reference: Any, base: Path, at: Place, found: Findings) -> Component | None:
-        """The component that a step names at `at`; None, and a problem noted, when there is none."""
+    def take(self, reference: Any, base: Path, at: Place, found: Findings, kind: str = "") -> Component | None:
+        """The component that a step of a kind names at `at`; None, and a problem noted, when there is none."""
         if isinstance(reference, Mapping):
             known = self._inline.get((id(reference), str(base)))
             if known is None:
-                component = component_of(reference, base, Routed.below(found, at))
+                component = component_of(reference, base, Routed.below(found, at), kind_said=kind)
                 # The mapping is kept, so that its identity stays its own.
                 known = self._inline[id(reference), str(base)] = (reference, component)
             return known[1]
@@ -102,10 +102,10 @@ class Shelf:
         if not read_component_file(file, self._files, at, found):
             return None
         if file not in self._read:
-            self._read[file] = self._from_file(file)
+            self._read[file] = self._from_file(file, kind)
         return self._read[file]
 
-    def _from_file(self, file: str) -> Component | None:
+    def _from_file(self, file: str, kind: str) -> Component | None:
         """The component in a file that was read."""
         document = self._files[file]
         if isinstance(document, SpecInvalid):
@@ -118,7 +118,7 @@ class Shelf:
         for problem in document.problems:
             found.add(problem)
         self.findings.append(found)
-        return component_of(document.values, Path(file).parent, found, file=file)
+        return component_of(document.values, Path(file).parent, found, file=file, kind_said=kind)
 
     def _registered(self, reference: str, at: Place, found: Findings) -> Component | None:
         match = _REGISTERED.fullmatch(reference)
@@ -146,6 +146,15 @@ class Shelf:
         return self._read[reference]
 
 
+def kind_like(values: Mapping[str, Any]) -> str:
+    """The kind of something that does not say its type, by a key that only that kind has; empty when it has none."""
+    if "command" in values:
+        return "command"
+    if "jobs" in values:
+        return "pipeline"
+    return "parallel" if not values.keys().isdisjoint(("task", "input_data", "mini_batch_size")) else ""
+
+
 def read_component_file(file: str, files: dict[str, Document | SpecInvalid], at: Place, found: Findings) -> bool:
     """Put what a file says into `files`, if it is not there; False, and a problem at `at`, when it cannot be read."""
     if file in files:
@@ -168,9 +177,14 @@ def read_component_file(file: str, files: dict[str, Document | SpecInvalid], at:
     return True
 
 
-def component_of(values: Mapping[str, Any], base: Path, found: Findings, file: str = "") -> Component | None:
-    """A component from what is written of it; None when it is of no kind that can be a step."""
-    kind = values.get("type", "command")
+def component_of(
+    values: Mapping[str, Any], base: Path, found: Findings, *, file: str = "", kind_said: str = ""
+) -> Component | None:
+    """A component from what is written of it; None when it is of no kind that can be a step.
+
+    One that does not say its type is of `kind_said`, which its step says, or else of the kind that it looks like.
+    """
+    kind = values.get("type") or kind_said or kind_like(values) or "command"
     word = kind.lower() if isinstance(kind, str) else kind
     word = word.removesuffix("_component").removesuffix("component") if isinstance(word, str) else word
     if word not in STEP_KINDS:

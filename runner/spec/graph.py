@@ -152,10 +152,11 @@ def _check_inputs(node: Node, graph: Graph) -> None:
 
 
 def _promoted(graph: Graph) -> Iterator[PromotedOutput]:
+    """The outputs of the pipeline by the steps that make them; what is wrong with those has been told."""
     scope = graph.top
     for name, setting in scope.outputs.items():
         maker = graph.wiring.maker_of(scope, name)
-        made = None if maker is None else graph.wiring.output_of(*maker, "", maker[0].at, scope.found)
+        made = None if maker is None else graph.wiring.output_of(*maker, name, (), Findings(""))
         if made is None:
             continue
         leaf, output, kind = made

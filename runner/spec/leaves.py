@@ -96,6 +96,8 @@ def leaf_of(node: Node, wiring: Wiring) -> Leaf | None:
     said = _own(node, wiring)
     component = node.component
     merged = said if component is None else _merge(component.body, said)
+    if component is not None and node.kind == "command" and not merged.get("command"):
+        merged["command"] = "true"  # that there is none has been told at the component
     if merged.get("compute") is None:
         compute, home = _default_compute(node.scope, wiring)
         if compute is not None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.entity.pipeline import KEY_JOINT
-from runner.spec.components import Component, Shelf
+from runner.spec.components import Component, Shelf, kind_like
 from runner.spec.findings import Findings, did_you_mean
 from runner.spec.findings import Path as Place
 from runner.spec.pipeline_schema import CONTROL_KINDS, REFUSED_KINDS, STEP_KINDS, step_mappings
@@ -110,7 +110,7 @@ class Planter:
             return None
         component = None
         if reference is not None:
-            component = self._shelf.take(reference, scope.base, (*at, "component"), found)
+            component = self._shelf.take(reference, scope.base, (*at, "component"), found, kind)
             if component is None:
                 return None
             if component.is_known:
@@ -118,6 +118,9 @@ class Planter:
                     what = f"is {kind!r}, and its component is of type {component.kind!r}"
                     found.problem((*at, "type"), what, f"write {component.kind!r}, or leave it out")
                 kind = component.kind
+        elif not kind and kind_like(said) in ("parallel", "pipeline"):
+            found.problem(at, "has no type, so it would be a command", f"write `type: {kind_like(said)}`")
+            return None
         elif kind == "pipeline":
             found.problem(at, "is a pipeline without a component", "write its `jobs` below `component:`")
             return None
