@@ -381,3 +381,16 @@ def test_the_work_grows_with_the_steps_and_not_with_their_square() -> None:
         core.on_prepared(key)
         actions = core.on_ended(key, S.COMPLETED)
     assert actions == [Finish(S.COMPLETED)]
+
+
+def test_what_is_told_twice_counts_once() -> None:
+    core = core_of(step("a"), step("b", "a"), step("c"))
+    begun(core, "a", "c")
+    assert core.on_ended("a", S.COMPLETED) == [Look("b")]
+    assert core.on_ended("a", S.FAILED) == []
+    assert core.on_lost("a", is_cancelled=False) == []
+    run(core, "b")
+    assert core.on_ended("b", S.COMPLETED) == []
+    assert core.on_ended("c", S.COMPLETED) == [Finish(S.COMPLETED)]
+    assert core.on_cancel() == []
+    assert core.ended_count == 3
