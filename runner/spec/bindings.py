@@ -15,7 +15,8 @@ _KNOWN = re.compile(r"(inputs|outputs)\.(\w+(?:\.\w+)*)")
 
 def references(text: str) -> list[str]:
     """What stands between `${{` and `}}`, without white space around it."""
-    return [match.strip() for match in REFERENCE.findall(text)]
+    # Most texts hold none, and pipelines of thousands of steps hold many texts.
+    return [match.strip() for match in REFERENCE.findall(text)] if "${{" in text else []
 
 
 def reference_to(side: str, text: str) -> str | None:
@@ -38,6 +39,8 @@ def decide_groups(text: str, has_value: Callable[[str], bool]) -> str:
     def keep(match: re.Match[str]) -> str:
         return match[1] if all(map(has_value, references(match[1]))) else ""
 
+    if "$[[" not in text:
+        return text
     decided = _GROUP.sub(keep, text)
     if "$[[" in decided:
         raise GroupOpen("an optional group $[[ is not closed by ]]")
