@@ -56,6 +56,34 @@ class Drawing:
     boxes: tuple[Box, ...]
     arrows: tuple[Arrow, ...]
 
+    def as_dict(self) -> dict[str, object]:
+        """Steps, outputs and edges, as programs read them."""
+        key_of = {box.id: box.key for box in self.boxes}
+        outputs = {box.id: box for box in self.boxes if box.type == "output"}
+        return {
+            "name": self.name,
+            "steps": [
+                {"name": box.key, "type": box.type, "status": box.status or None}
+                for box in self.boxes
+                if box.id not in outputs
+            ],
+            "edges": [
+                {
+                    "source": key_of[arrow.source],
+                    "target": key_of[arrow.target],
+                    "outputs": list(arrow.labels),
+                    "optional": arrow.is_optional,
+                }
+                for arrow in self.arrows
+                if arrow.target not in outputs
+            ],
+            "outputs": [
+                {"name": outputs[arrow.target].key, "step": key_of[arrow.source], "output": arrow.label}
+                for arrow in self.arrows
+                if arrow.target in outputs
+            ],
+        }
+
 
 def drawing_of(spec: PipelineSpec, steps: Iterable[JobState] = ()) -> Drawing:
     """The drawing of a pipeline; with the states of its steps, when it was submitted."""

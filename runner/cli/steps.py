@@ -67,10 +67,14 @@ def _cells(pipeline: JobState, step: JobState) -> tuple[str, ...]:
     help="A tree, a Mermaid flowchart, or an SVG picture.",
 )
 @server_option
-def graph(name: str, drawn: str, server: str | None) -> None:
+@output_option("json")
+def graph(name: str, drawn: str, server: str | None, form: str) -> None:
     """Draw a pipeline: one that was submitted, or a YAML file that is checked and not run."""
     is_file = name.endswith((".yml", ".yaml")) or Path(name).is_file()
     drawing = _of_file(name, server) if is_file else _of_job(name, server)
+    if form == "json":
+        show_json(drawing.as_dict())
+        return
     if drawn == "svg":
         from runner.cli.draw_svg import svg
 

@@ -107,6 +107,18 @@ def test_what_a_name_holds_cannot_leave_its_place_in_the_picture() -> None:
     assert ElementTree.fromstring(svg(drawing_of(spec))).findtext(f"{SVG}title") == '<b>&"'
 
 
+def test_programs_read_steps_edges_and_outputs() -> None:
+    said = drawing_of(SPEC, states()).as_dict()
+    assert said["name"] == "ore" and said["outputs"] == [{"name": "cargo", "step": "ship", "output": "load"}]
+    steps = said["steps"]
+    assert isinstance(steps, list)
+    assert steps[0] == {"name": "dig", "type": "command", "status": "reused"}
+    edges = said["edges"]
+    assert isinstance(edges, list)
+    assert {"source": "survey", "target": "mill/crush", "outputs": ["map"], "optional": True} in edges
+    assert {"source": "survey", "target": "ship", "outputs": [], "optional": False} in edges
+
+
 def test_a_pipeline_without_steps_is_drawn() -> None:
     empty = drawing_of(PipelineSpec(name="none", steps=()))
     assert tree(empty) == "none" and mermaid(empty) == "flowchart TD"
