@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import importlib.util
 import os
 import traceback
@@ -69,7 +70,17 @@ def _find_module(root: Path, name: str, is_code: bool) -> Script:
 def check_script(file: Path, shown: str) -> Problem | None:
     """What is wrong with a script that can be seen without importing it: syntax, or no `run`."""
     try:
-        tree = ast.parse(file.read_bytes(), filename=shown)
+        text = file.read_bytes()
+    except OSError as error:
+        return Problem(file=shown, line=0, path="task.entry_script", what=f"cannot be read: {error.strerror}")
+    return _check_text(text, shown)
+
+
+@functools.lru_cache(maxsize=16)
+def _check_text(text: bytes, shown: str) -> Problem | None:
+    """The same for what a script says; steps of a pipeline share few scripts, and parsing one takes milliseconds."""
+    try:
+        tree = ast.parse(text, filename=shown)
     except SyntaxError as error:
         told = "".join(traceback.format_exception_only(error)).rstrip()
         return Problem(
@@ -77,8 +88,6 @@ def check_script(file: Path, shown: str) -> Problem | None:
         )
     except ValueError as error:
         return Problem(file=shown, line=0, path="task.entry_script", what=f"the entry script is not Python: {error}")
-    except OSError as error:
-        return Problem(file=shown, line=0, path="task.entry_script", what=f"cannot be read: {error.strerror}")
     if _may_define(tree, "run"):
         return None
     return Problem(
