@@ -76,8 +76,9 @@ class RayRanks:
         self._lock = threading.Lock()
         self._instances: list[_Instance] = []
         self._group: Any = None
-        self._started = self._left = 0
+        self._unstarted = self._left = 0
         self._busy: set[int] = set()
+        """Instances of which something may be left."""
         self._errand = Errand()
         self._is_closed = False
         self._joined = Joined(home_ray, address, say)
@@ -193,9 +194,9 @@ class RayRanks:
         """Start processes, each on its instance."""
         self._errand = errand
         with self._lock:
-            self._started = self._left = 0
             self._busy = {process.instance for process in processes}
-        for number in sorted(self._busy):
+            self._unstarted, self._left = len(self._busy), 0
+        for number in sorted({process.instance for process in processes}):
             instance = self._instances[number]
             instance.ranks = [rank for rank, process in enumerate(processes) if process.instance == number]
             own = [self._with_ray(processes[rank]) for rank in instance.ranks]
@@ -267,8 +268,8 @@ class RayRanks:
         match tidings:
             case Started():
                 with self._lock:
-                    self._started += 1
-                    is_all = self._started == len(self._busy)
+                    self._unstarted -= 1
+                    is_all = self._unstarted == 0
                 if is_all:
                     self._put(tidings)
             case Refused(number, what):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-import select
 import signal
 import socket
 import subprocess
@@ -99,8 +98,8 @@ _SAID = msgspec.json.Decoder(_Said)
 class Ward:
     """A warden process and the socket to it. Everything it has started ends with `close`, or with this process."""
 
-    def __init__(self, control: socket.socket, pid: int, child: subprocess.Popen[bytes] | None = None) -> None:
-        self._control, self.pid, self._child = control, pid, child
+    def __init__(self, control: socket.socket, pid: int = 0) -> None:
+        self._control, self._pid = control, pid
         self._received = b""
         self._token = ""
         self._is_lost = False
@@ -119,16 +118,18 @@ class Ward:
 
     @classmethod
     def spawn(cls) -> Ward:
-        """A fresh interpreter becomes the warden: for processes with threads."""
+        """A fresh interpreter becomes the warden: for processes with threads. It is no child of this process, whose
+        children others may kill."""
         ours, theirs = socket.socketpair()
         with theirs:
-            child = subprocess.Popen(
+            subprocess.run(
                 [sys.executable, "-I", "-S", str(Path(program.__file__)), str(theirs.fileno())],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(),),
+                check=True,
             )
-        return cls(ours, child.pid, child)
+        return cls(ours)
 
     def fileno(self) -> int:
         """Readable when there is news."""
@@ -180,14 +181,21 @@ class Ward:
 
     def close(self) -> None:
         """Kill what is left, and wait until it has gone."""
-        if self.pid == 0:
+        if self._control.fileno() < 0:
             return
-        self._control.close()
-        if self._child is not None:
-            self._child.wait(FAREWELL_S)
-        else:
-            _wait(self.pid)
-        self.pid = 0
+        with self._control:
+            self._control.settimeout(FAREWELL_S)
+            try:
+                self._control.shutdown(socket.SHUT_WR)
+                while self._control.recv(1 << 16):
+                    pass  # what it tells now nobody asks any more
+            except TimeoutError:
+                if self._pid:  # it was stopped by somebody
+                    os.kill(self._pid, signal.SIGKILL)
+            except OSError:
+                pass  # it is gone already
+        if self._pid:
+            os.waitpid(self._pid, 0)
 
     def __enter__(self) -> Ward:
         return self
@@ -203,16 +211,6 @@ def _keep_only(descriptor: int) -> None:
     nothing = os.open(os.devnull, os.O_RDWR)
     os.dup2(nothing, 0)
     os.close(nothing)
-
-
-def _wait(pid: int) -> None:
-    descriptor = os.pidfd_open(pid)
-    try:
-        if not select.select([descriptor], [], [], FAREWELL_S)[0]:
-            os.kill(pid, signal.SIGKILL)
-    finally:
-        os.close(descriptor)
-    os.waitpid(pid, 0)
 
 
 def _news(said: _Said) -> News:

@@ -6,10 +6,11 @@ processes of the command have ended, or a stop is asked for, it ends everything 
 grace period is over, again and again until it has no child. Its socket to the driver is its lifeline: when that ends,
 the driver has died, and everything is killed at once. The processes themselves die with the warden.
 
-A program of the standard library alone: `python -I -S warden.py DESCRIPTOR`; or the body of a forked process. It takes
-lines of JSON: `{"run": [PROCESS...], "grace_s": S}` once all of the processes before have gone, `{"stop": true}`.
-It tells `{"started": [PID...]}` or `{"refused": [NUMBER, ERRNO, FILE]}`, `{"ended": [NUMBER, STATUS]}` for each
-process, and `{"quiet": LEFT}` when nothing is left of them but `LEFT` processes that nobody may kill.
+A program of the standard library alone: `python -I -S warden.py DESCRIPTOR`, which leaves it running on its own and
+ends; or the body of a forked process. It takes lines of JSON: `{"run": [PROCESS...], "grace_s": S}` once all of the
+processes before have gone, `{"stop": true}`. It tells `{"started": [PID...]}` or `{"refused": [NUMBER, ERRNO, FILE]}`,
+`{"ended": [NUMBER, STATUS]}` for each process, and `{"quiet": LEFT}` when nothing is left of them but `LEFT` processes
+that nobody may kill.
 """
 
 from __future__ import annotations
@@ -260,4 +261,6 @@ def serve(descriptor: int) -> NoReturn:
 
 
 if __name__ == "__main__":
+    if os.fork():
+        os._exit(0)
     serve(int(sys.argv[1]))
