@@ -75,7 +75,6 @@ def admit(store: Store, job: Job, draft: JobFolder, catalog: StoreCatalog) -> Ad
     Raises:
         SpecInvalid: everything that is wrong with the job.
         TargetExists: all is well but for a target that would be replaced.
-        AssetExists: it would register a version that is there already.
     """
     places = replace(Places.read(store.home.root, os.environ), catalog=catalog)
     if job.type == "pipeline":

@@ -42,7 +42,7 @@ class Jobs(Registry):
 
         Raises:
             SpecInvalid, ArgumentInvalid: the job or its name is not valid.
-            JobExists, TargetExists, AssetExists: something of that name is there.
+            JobExists, TargetExists: something of that name is there.
         """
         known = self.store.find_request(request_id)
         if known is not None:

@@ -15,8 +15,8 @@ from runner.entity.status import JobStatus
 from runner.errors import TargetExists
 from runner.schedule.prepare import is_taken, write_document
 from runner.server.admission import Admitted, state_of, texts
-from runner.server.targets import check_versions
 from runner.spec.code_trees import pin_document_code
+from runner.spec.findings import Findings
 from runner.spec.flatten import Flattened, flatten
 from runner.spec.jobs import Job
 from runner.spec.pipeline_job import PipelineJob
@@ -33,8 +33,8 @@ def admit_pipeline(store: Store, job: Job, draft: JobFolder, places: Places) -> 
     found.raise_if_any()
     name = str(job.name)
     flat = flatten(job, name=name, places=places)
+    _check_versions(flat.spec.steps, found)
     _check_targets(store, flat)
-    check_versions(store, _outputs(flat.spec.steps))
     spec = replace(flat.spec, steps=tuple(_pinned(store.home, flat)))
     draft.logs.mkdir()
     draft.lock.touch(mode=0o600)
@@ -45,9 +45,18 @@ def admit_pipeline(store: Store, job: Job, draft: JobFolder, places: Places) -> 
     return Admitted(job=made, steps=steps)
 
 
-def _outputs(steps: tuple[StepSpec, ...]) -> Iterator[Any]:
+def _check_versions(steps: tuple[StepSpec, ...], found: Findings) -> None:
+    """Refuse that outputs of two steps are to be registered as one version."""
+    takers: dict[tuple[str, str], str] = {}
     for step in steps:
-        yield from _mapping(step.document.get("outputs")).values()
+        for output, said in _mapping(step.document.get("outputs")).items():
+            if not isinstance(said, Mapping) or not said.get("name") or not said.get("version"):
+                continue
+            taker = takers.setdefault((said["name"], said["version"]), step.key)
+            if taker != step.key:
+                what = f"{output} of {step.key} would be registered as {said['name']}:{said['version']}, as {taker} is"
+                found.problem(("jobs",), what, "write another version for one of them, or leave it out")
+    found.raise_if_any()
 
 
 def _check_targets(store: Store, flat: Flattened) -> None:

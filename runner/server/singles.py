@@ -9,7 +9,6 @@ from runner.entity.job import JobState
 from runner.errors import SpecInvalid, TargetExists
 from runner.schedule.prepare import is_taken, prepare
 from runner.server.admission import state_of
-from runner.server.targets import check_versions
 from runner.spec.jobs import Job, ParallelJob
 from runner.spec.load import job_of_document
 from runner.spec.places import Places
@@ -24,7 +23,6 @@ def admit_single(store: Store, job: Job, draft: JobFolder, places: Places) -> Jo
     name = str(job.name)
     check_job(job, places)
     document: dict[str, Any] = job.absolute_document()
-    check_versions(store, document.get("outputs", {}).values())
     code = _code(store.home, job, document, draft, places)
     final = store.home.job(name)
     outputs = prepare(job, name=name, root_name=name, places=places, code=code, folder=draft, final=final)

@@ -1,33 +1,13 @@
-"""What a job would write over: versions of assets that are there already, targets that exist, and its staging."""
+"""What jobs leave beside their targets."""
 
 from __future__ import annotations
 
 import glob
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from runner.entity.command import CommandSpec
 from runner.entity.parallel import ParallelSpec
-from runner.errors import AssetExists, AssetNotFound
-from runner.store.store import Store
-
-
-def check_versions(store: Store, outputs: Iterable[Any]) -> None:
-    """AssetExists when an output is to be registered as a version that is there already, or that another one takes."""
-    wanted: set[tuple[str, str]] = set()
-    for output in outputs:
-        if not isinstance(output, dict) or not output.get("name") or not output.get("version"):
-            continue
-        name, version = str(output["name"]), str(output["version"])
-        if (name, version) in wanted:
-            raise AssetExists("data", f"{name}:{version}")
-        wanted.add((name, version))
-        try:
-            store.assets.get("data", name, version)
-        except AssetNotFound:
-            continue
-        raise AssetExists("data", f"{name}:{version}")
 
 
 def leftovers_of(spec: ParallelSpec | CommandSpec) -> tuple[Path, ...]:

@@ -216,7 +216,6 @@ class JobServiceServicer(object):
 
         `INVALID_ARGUMENT` (`SPEC_INVALID`, with one violation per problem; `ARGUMENT_INVALID`): mend the job.
         `ALREADY_EXISTS` (`JOB_EXISTS`): choose another `job_id`.
-        `ALREADY_EXISTS` (`ASSET_EXISTS`): choose another version for the output that is to be registered, or none.
         `FAILED_PRECONDITION` (`TARGET_EXISTS`): remove the target, write elsewhere, or set `overwrite`.
         `FAILED_PRECONDITION` (`STORAGE_FAILED`): make room, or mend permissions.
         """
@@ -470,7 +469,7 @@ class JobServiceServicer(object):
         `NOT_FOUND` (`PUBLISHED_NOT_FOUND`): look for the id with `ListPublishedPipelines`.
         `INVALID_ARGUMENT` (`ARGUMENT_INVALID`): it is not active, or a parameter is no literal input of it or of another
         type. `INVALID_ARGUMENT` (`SPEC_INVALID`): it cannot run any more, because its data is gone, say.
-        `FAILED_PRECONDITION` (`TARGET_EXISTS`), `ALREADY_EXISTS` (`ASSET_EXISTS`): as for `CreateJob`.
+        `FAILED_PRECONDITION` (`TARGET_EXISTS`): as for `CreateJob`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
