@@ -180,15 +180,20 @@ class Experiment:
         Args:
             type: only jobs of this type, such as pipeline.
             tags, properties: a name that a run must have, or a mapping of names to values.
-            include_children: whether each pipeline is followed by its steps.
+            include_children: whether each pipeline is followed by its steps, the last started first.
         """
-        backend = self._workspace.backend
-        for state in states(backend, archived=None, experiment=self._name):
-            found = [state, *(backend.steps(state.name) if include_children and state.type == "pipeline" else ())]
-            for one in found:
-                fits = has_all(one.tags, tags) and has_all(properties_of(one), properties)
-                if fits and type in (None, one.type, _kind(one)):
-                    yield self.run_of(one)
+
+        def fits(state: JobState) -> bool:
+            is_tagged = has_all(state.tags, tags) and has_all(properties_of(state), properties)
+            return is_tagged and type in (None, state.type, _kind(state))
+
+        for state in states(self._workspace.backend, archived=None, experiment=self._name):
+            if fits(state):
+                yield self.run_of(state)
+            if include_children and state.type == "pipeline":
+                for step, node_id in PipelineRun(self, state.name).begun_steps():
+                    if fits(step):
+                        yield StepRun.of_state(self, step, node_id)
 
     def run_of(self, state: JobState) -> Run:
         """The handle of a job in this experiment, of the class for its kind."""

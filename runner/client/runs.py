@@ -94,12 +94,19 @@ class PipelineRun(Run):
 
     def get_steps(self) -> Iterator[StepRun]:
         """The steps that were started or have ended, the last started first. An iterator, which cannot be indexed."""
+        group = self._own_group()
+        for step, node_id in self.begun_steps():
+            yield StepRun.of_state(group, step, node_id)
+
+    def begun_steps(self) -> list[tuple[JobState, str]]:
+        """The steps that were started or have ended, with their nodes, the last started first."""
         steps = self._backend.steps(self._job)
         ids = node_ids(self._job, [step.step for step in steps])
-        begun = [(number, step) for number, step in enumerate(steps) if has_begun(step)]
-        begun.sort(key=lambda one: (one[1].start_time or float("inf"), one[0]), reverse=True)
-        for _, step in begun:
-            yield StepRun(self._own_group(), step.name, self._job, ids[step.step])
+        begun = [
+            (step.start_time or float("inf"), number, step) for number, step in enumerate(steps) if has_begun(step)
+        ]
+        begun.sort(key=lambda one: one[:2], reverse=True)
+        return [(step, ids[step.step]) for _, _, step in begun]
 
     def get_children(
         self,

@@ -62,15 +62,36 @@ class StepRun(Run):
             raise ArgumentInvalid("pipeline_run_id", what)
         self._pipeline_run_id = pipeline_run_id
         super().__init__(experiment, step_run_id, _service_endpoint=_service_endpoint, **kwargs)
-        state = self._state()
-        self._key = state.step
-        self._node_id = _current_node_id or node_id
-        is_reused = bool(state.reused_from) if _is_reused is None else _is_reused
-        self._reused_run_id = (_reused_run_id or state.reused_from or None) if is_reused else None
-        self._reused_node_id, self._reused_pipeline_run_id = _reused_node_id, _reused_pipeline_run_id
-        if self._reused_run_id is not None:
-            self._run_id = self._reused_run_id
-            self._look_at_source(self._reused_run_id)
+        self._tell_of(
+            self._state(),
+            _current_node_id or node_id,
+            _is_reused,
+            (_reused_run_id, _reused_node_id, _reused_pipeline_run_id),
+        )
+
+    @classmethod
+    def of_state(cls, experiment: Group, state: JobState, node_id: str) -> StepRun:
+        """The handle of a step that was just read, as one of a pipeline of this experiment."""
+        made = cls.__new__(cls)
+        made._workspace, made._experiment = experiment.workspace, experiment
+        made._job = made._run_id = state.name
+        made._ended = str(state.status) if state.status.is_terminal else None
+        made._pipeline_run_id = state.parent
+        made._tell_of(state, node_id, None, (None, None, None))
+        return made
+
+    def _tell_of(
+        self, state: JobState, node_id: str, is_reused: bool | None, source: tuple[str | None, str | None, str | None]
+    ) -> None:
+        """Keep what never changes; `source` is run, node and pipeline of what stands in, as far as it was told."""
+        self._key, self._node_id = state.step, node_id
+        run_id, self._reused_node_id, self._reused_pipeline_run_id = source
+        if bool(state.reused_from) if is_reused is None else is_reused:
+            self._reused_run_id = run_id or state.reused_from or None
+        else:
+            self._reused_run_id = None
+        self._run_id = self._reused_run_id or self._job
+        self._has_looked = self._reused_run_id is None
 
     def _adopt(self, state: JobState) -> None:
         pipeline = self._backend.get(self._pipeline_run_id)
@@ -89,10 +110,13 @@ class StepRun(Run):
         self._check_experiment(pipeline)
         raise ArgumentInvalid("step_run_id", f"{state.name!r} is no step of the pipeline {pipeline.name!r}")
 
-    def _look_at_source(self, name: str) -> None:
-        """What of the job that stands in was not told; a job that is not there (it was told) tells nothing."""
+    def _look_at_source(self) -> None:
+        """Read what of the job that stands in was not told; a job that is not there (it was told) tells nothing."""
+        if self._has_looked:
+            return
+        self._has_looked = True
         try:
-            source = self._backend.get(name)
+            source = self._backend.get(self._reused_run_id)
         except JobNotFound:
             return
         self._reused_pipeline_run_id = self._reused_pipeline_run_id or source.parent or None
@@ -101,6 +125,12 @@ class StepRun(Run):
             self._reused_node_id = node_ids(source.parent, keys)[source.step]
         if source.experiment_name != self._experiment.name:
             self._experiment = self._workspace.experiment_of(source.experiment_name)
+
+    @property
+    def experiment(self) -> Group:
+        """What the run belongs to: of a reused step, what the one that stands in for it belongs to."""
+        self._look_at_source()
+        return self._experiment
 
     @property
     def name(self) -> str:
@@ -129,6 +159,7 @@ class StepRun(Run):
 
     @property
     def properties(self) -> dict[str, str]:
+        self._look_at_source()
         said = {
             **super().properties,
             "azureml.pipelinerunid": self._pipeline_run_id,

@@ -12,7 +12,8 @@ from typing import Any, Protocol
 from runner.client.words import RUNNING_STATES
 from runner.errors import ActivityFailedException, ExperimentExecutionException
 
-POLL_S = 0.2
+FIRST_LOOK_S, LONGEST_LOOK_S = 0.1, 1.0
+"""A wait looks after a tenth of a second, and then ever less often."""
 
 
 class Waited(Protocol):
@@ -132,14 +133,15 @@ class _Wait:
         self, get_status: Callable[[], str], label: str | None = None, look: Callable[[], None] | None = None
     ) -> str:
         """Wait until the run has ended or the time is over; with a label, every change of status is written."""
-        last = None
+        last, pause_s = None, FIRST_LOOK_S
         while (status := get_status()) in RUNNING_STATES and not self.is_over:
             if label is not None and status != last:
                 say(f"{label}{status}")
                 last = status
             if look is not None:
                 look()
-            time.sleep(min(POLL_S, self.left_s))
+            time.sleep(min(pause_s, self.left_s))
+            pause_s = min(pause_s * 1.2, LONGEST_LOOK_S)
         self._has_ended = status not in RUNNING_STATES
         return status
 
