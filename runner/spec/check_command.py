@@ -44,6 +44,8 @@ def check_command(document: Mapping[str, Any], base: Path, found: Findings) -> N
 
 def check_template(document: Mapping[str, Any], text: str, at: tuple[str, ...], found: Findings) -> None:
     """Note what is wrong with the bindings and the optional groups of a text that bash or the command will see."""
+    if "\0" in text:
+        found.problem(at, "holds a NUL character, which no program can be given", "leave it out")
     trial = tuple(filter(_TRIAL.fullmatch, references(text)))
     check_references(text, at, found, set(document["inputs"]), set(document["outputs"]), others=(*SERVER_NAMES, *trial))
     try:

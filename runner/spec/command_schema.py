@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -36,6 +37,7 @@ from runner.spec.shapes import (
 )
 
 KIND = "command"
+VARIABLE = re.compile(r"[^=\0]+")
 PROCESSES = Key(Whole(low=1), "processes on each instance", "1")
 DISTRIBUTIONS: Mapping[str, Table] = {
     "pytorch": Table(keys={"type": Key(anything, "`pytorch`"), "process_count_per_instance": PROCESSES}),
@@ -113,7 +115,7 @@ COMMAND = Table(
         "code": Key(text, "the folder whose copy the command runs in", "an empty folder"),
         "additional_includes": Key(ListOf(text, "[../shared]", some=False), "more files and folders, put beside code"),
         "environment": Key(environment, "kept; one that is not configured means the machine as it is"),
-        "environment_variables": Key(MapOf(spelt, '`NAME: "text"`'), "of the command; may hold bindings"),
+        "environment_variables": Key(MapOf(spelt, '`NAME: "text"`', VARIABLE), "of the command; may hold bindings"),
         "distribution": Key(by_type(DISTRIBUTIONS), "several processes that know of each other"),
         "resources": Key(RESOURCES, "what it runs on"),
         "limits": Key(LIMITS, "`timeout`: seconds that the command may run", "none"),

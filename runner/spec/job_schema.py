@@ -70,6 +70,10 @@ def shm_size(value: Any, at: Path, found: Findings) -> Any:
     return found.problem(at, f"is {kind_of(value)}", "write a number with b, k, m or g, such as `2g`")
 
 
+def _words(value: Any, at: Path, found: Findings) -> Any:
+    return value if isinstance(value, str) else ListOf(text, "[--name, value]")(value, at, found)
+
+
 def services(value: Any, at: Path, found: Findings) -> Any:
     shaped = MapOf(_service, "`name: {type: ...}`")(value, at, found)
     if shaped:
@@ -144,7 +148,7 @@ RESOURCES = Table(
         "properties": Key(MapOf(anything, "`name: value`"), "passed through"),
         "max_instance_count": Key(Whole(low=1), "passed through"),
         "locations": Key(ListOf(text, "[westeurope]"), "passed through"),
-        "docker_args": Key(anything, "passed through"),
+        "docker_args": Key(_words, "passed through"),
     },
 )
 OVERWRITE = Key(flag, "whether an existing output is replaced", "false")

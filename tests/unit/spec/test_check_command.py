@@ -80,6 +80,7 @@ def test_a_sound_command_has_no_problems(command: str) -> None:
         ("echo ${{parent.inputs.x}}", "command holds ${{parent.inputs.x}}, but a job of its own has no parent;"),
         ("echo ${{input.count}}", "command holds ${{input.count}}, a binding of no known form;"),
         ("echo ${{}}", "command holds ${{}}, a binding of no known form;"),
+        ("echo \0", "command holds a NUL character, which no program can be given; leave it out"),
         ("echo $[[ ${{inputs.count}}", "command cannot be read: an optional group $[[ is not closed by ]]; close it"),
         (
             "echo ${{inputs.maybe}}",
@@ -153,6 +154,8 @@ def test_the_old_form_of_a_binding_is_read_with_a_notice_and_other_braces_stay()
         ("services: {s: {type: ssh, nodes: one}}", "services.s.nodes is 'one'; write `all`"),
         ("services: {s: {type: ssh, key: x}}", "services.s.key is no known key;"),
         ("identity: {type: nobody}", "identity.type is 'nobody'; write `managed`"),
+        ("environment_variables: {A=B: x}", "environment_variables.A=B is not a name that can be used here;"),
+        ("resources: {docker_args: 3}", "resources.docker_args is 3, not a list; write [--name, value]"),
         ("environment_variables: {A: [1]}", "environment_variables.A is a list, not text"),
         (
             "environment_variables: {A: '${{inputs.no}}'}",
