@@ -216,10 +216,8 @@ class Core:
         step = self._steps[key]
         if step.phase is not Phase.PREPARING:
             return []
-        if self._is_stopped:
-            return [Abandon(key, is_cancelled=True)]
         self._enter(step, Phase.RUNNING)
-        return [Launch(key)]
+        return [Abandon(key, is_cancelled=True)] if self._is_stopped else [Launch(key)]
 
     def on_ended(self, key: str, status: JobStatus) -> list[Action]:
         """A step is Completed, Failed or Canceled, by whomever; a second telling is ignored."""

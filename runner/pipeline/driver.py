@@ -11,14 +11,13 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import msgspec
 
-from runner.entity.asset import OutputRecord
-from runner.entity.job import JobError, JobState, OutputState
-from runner.entity.pipeline import PipelineSpec, PromotedOutput
+from runner.entity.job import JobError, JobState
+from runner.entity.pipeline import PipelineSpec
 from runner.entity.status import JobStatus
 from runner.errors import CommandLost, Defect, IllegalTransition, RunnerError, StepsFailed, StorageFailed
 from runner.pipeline.core import (
@@ -29,6 +28,7 @@ from runner.pipeline.core import (
     Finish,
     Launch,
     Look,
+    Phase,
     Prepare,
     Resume,
     Reuse,
@@ -38,6 +38,7 @@ from runner.pipeline.deaf import end_deaf, end_silent
 from runner.pipeline.execution_log import ExecutionLog
 from runner.pipeline.nursery import Nursery, NurseryGone
 from runner.pipeline.opening import Looked, Opening
+from runner.pipeline.promoted import Promotions
 from runner.pipeline.ray_share import RayShare
 from runner.pipeline.reuse import ReuseDesk
 from runner.pipeline.slots import default_limit, weigh
@@ -47,7 +48,7 @@ from runner.schedule.catalog import StoreCatalog
 from runner.schedule.contents import Contents
 from runner.schedule.shell import Ending, Shell
 from runner.spec.places import Places
-from runner.store.home import Home
+from runner.store.home import Home, JobFolder
 from runner.store.lock import JobLock
 
 log = logging.getLogger(__name__)
@@ -114,7 +115,7 @@ class PipelineDriver:
             self._log.say(f"The pipeline is {status}" + (f": {error.message}" if error is not None else "."))
         if status is not _S.COMPLETED:
             return Ending()
-        return Ending(records=tuple(self._records()))
+        return Ending(records=tuple(self._promotions.records()))
 
     def leave(self, status: JobStatus) -> None:
         """Nothing more is to be done."""
@@ -128,12 +129,9 @@ class PipelineDriver:
             self._watch.close()
 
     def _begin(self) -> None:
-        spec = self._spec = msgspec.json.decode(self._shell.folder.spec.read_bytes(), type=PipelineSpec)
+        spec = _read_spec(self._shell.folder)
         self._steps = {step.key: step for step in spec.steps}
-        self._promoted: dict[str, list[PromotedOutput]] = {}
-        for output in spec.outputs:
-            self._promoted.setdefault(output.step, []).append(output)
-        self._outputs = {output.name: output for output in self._store.get(self._name).outputs}
+        self._promotions = Promotions(self._store, spec)
         places = replace(Places.read(self._home.root, os.environ), catalog=StoreCatalog(self._store))
         desk = ReuseDesk(self._store, Contents(self._store), places, spec)
         self._opening = Opening(self._store, spec, places, desk, self._share)
@@ -151,9 +149,10 @@ class PipelineDriver:
         found = {}
         for state in self._store.steps(self._name):
             found[state.step] = self._status_of(state)
-            self._show_outputs(state)
+            self._promotions.see(state)
             if state.status is _S.NOT_RESPONDING:  # this run takes over from whoever holds the lock and says nothing
                 end_silent(self._home.job(state.name))
+        self._opening.check_targets()
         self._watch.on_cancel(self._shell.cancelled, lambda: self._do(self._core.on_cancel()))
         self._do(self._core.begin(found))
 
@@ -235,7 +234,7 @@ class PipelineDriver:
         self._by_hand(key, make)
 
     def _on_prepared(self, key: str) -> None:
-        self._show_outputs(self._store.get(self._steps[key].job))
+        self._promotions.see(self._store.get(self._steps[key].job))
         self._queue()
         self._do(self._core.on_prepared(key))
 
@@ -284,6 +283,8 @@ class PipelineDriver:
 
     def _fail(self, key: str, error: RunnerError) -> None:
         """A step that cannot begin."""
+        if self._core.is_stopping and self._core.phase(key) is Phase.LOOKING:
+            return  # nobody needs to know any more
         try:
             self._opening.fail(self._steps[key], error)
         except IllegalTransition:
@@ -333,19 +334,18 @@ class PipelineDriver:
             took = f" after {time.monotonic() - self._began[key]:.1f} s" if key in self._began else ""
             why = f": {state.error.message}" if state.error is not None else ""
             self._log.say(f"Step {key} is {state.status}{took}{why}")
-        self._show_outputs(state)
+        self._promotions.see(state)
         if state.status is _S.COMPLETED:
             self._move_on()
             if not is_reused:
                 self._confirm(key)
-        elif state.status is _S.CANCELED:
-            self._hear_cancel()
+        self._hear_cancel()
         actions = self._core.on_ended(key, state.status)
         self._shell.pulse.say(f"{self._core.ended_count} of {len(self._steps)} steps have ended")
         self._do(actions)
 
     def _hear_cancel(self) -> None:
-        """A step may have heard of a cancel of the pipeline before this process has: then it has not failed."""
+        """A step may have ended by a cancel, or after one, of which this process has not heard: then nothing follows."""
         if not self._core.is_stopping and self._store.is_cancel_requested(self._name):
             self._do(self._core.on_cancel())
 
@@ -418,28 +418,15 @@ class PipelineDriver:
         except Canceled:
             pass  # the watch tells
 
-    def _show_outputs(self, state: JobState) -> None:
-        """Keep the places of promoted outputs right: an earlier result may be elsewhere than was foreseen."""
-        changed = False
-        for promoted in self._promoted.get(state.step, ()):
-            for output in state.outputs:
-                known = self._outputs.get(promoted.name)
-                if output.name == promoted.output and output.path and (known is None or known.path != output.path):
-                    self._outputs[promoted.name] = OutputState(
-                        name=promoted.name, type=promoted.type or output.type, path=output.path
-                    )
-                    changed = True
-        if changed:
-            self._store.set_outputs(self._name, tuple(self._outputs.values()))
-
-    def _records(self) -> Iterator[OutputRecord]:
-        for promoted in self._spec.outputs:
-            for one in self._store.reuse.records(self._steps[promoted.step].job):
-                if one.name == promoted.output:
-                    yield OutputRecord(name=promoted.name, type=one.type, path=one.path, content=one.content)
-
     def _reason_of(self, key: str) -> str:
         state = self._store.get(self._steps[key].job)
         if state.status is _S.CANCELED:
             return f"{key} was cancelled"
         return f"{key}: {state.error.message if state.error is not None else state.message or state.status}"
+
+
+def _read_spec(folder: JobFolder) -> PipelineSpec:
+    try:
+        return msgspec.json.decode(folder.spec.read_bytes(), type=PipelineSpec)
+    except (OSError, msgspec.MsgspecError) as error:
+        raise StorageFailed(str(folder.spec), f"cannot be read: {error}") from None
