@@ -22,7 +22,7 @@ from runner.entity.status import JobStatus
 from runner.errors import MEANINGS, CommandLost, RunnerError, TargetExists
 from runner.pipeline.ray_share import RayShare
 from runner.pipeline.reuse import ReuseDesk, Verdict
-from runner.schedule.prepare import prepare
+from runner.schedule.prepare import is_taken, prepare
 from runner.spec.flatten import fill_step
 from runner.spec.load import job_of_document
 from runner.spec.places import Places
@@ -62,6 +62,23 @@ class Opening:
         if self._has_run(self._store.get(step.job)):
             return Looked(document, None)
         return Looked(document, self._desk.look(step, document))
+
+    def check_targets(self) -> None:
+        """Raise TargetExists when a step without producers would have to replace something, before anything has run.
+
+        Reuse is decided first: a step that need not run writes nothing.
+        """
+        states = {state.step: state for state in self._store.steps(self._spec.name)}
+        if any(state.status is not _S.NOT_STARTED for state in states.values()):
+            return  # this is no first run
+        for step in self._spec.steps:
+            runner = step.document.get("runner")
+            if step.needs or (isinstance(runner, Mapping) and runner.get("overwrite")):
+                continue
+            outputs = states[step.key].outputs
+            taken = [one.path for one in outputs if is_taken(one.path, one.type != "uri_file")]
+            if taken and not self.look(step).is_hit:
+                raise TargetExists(taken[0])
 
     def reuse(self, step: StepSpec, looked: Looked) -> None:
         """Let the earlier result stand in for the step. IllegalTransition when it was cancelled meanwhile."""
