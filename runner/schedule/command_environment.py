@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
+import sys
 from collections.abc import Mapping
 
 from runner.entity.command import CommandSpec
@@ -51,11 +53,21 @@ def command_environment(
     """
     spec = attempt.spec
     found = {name: value for name, value in base.items() if name not in _NOT_PASSED_ON}
+    found["PATH"] = with_own_python(found.get("PATH", os.defpath))
     found |= _contract(spec, attempt) | dict(mlflow) | dict(rank) | own_variables(attempt)
     found["AZUREML_RUN_ID"] = spec.name
     found[TOKEN] = attempt.token
     found["PWD"] = str(attempt.work)
     return found
+
+
+def with_own_python(path: str) -> str:
+    """The search path on which `python` is the interpreter that runs the runner, also when nobody activated it."""
+    own = os.path.dirname(sys.executable)
+    has_python = os.path.exists(os.path.join(own, "python"))
+    if not has_python or os.path.dirname(shutil.which("python", path=path) or "") == own:
+        return path
+    return os.pathsep.join((own, path))
 
 
 def _contract(spec: CommandSpec, attempt: Attempt) -> dict[str, str]:

@@ -114,7 +114,9 @@ COMMAND = Table(
         "command": Key(free_text, "what bash runs; bindings are put in as they are, without quotes"),
         "code": Key(text, "the folder whose copy the command runs in", "an empty folder"),
         "additional_includes": Key(ListOf(text, "[../shared]", some=False), "more files and folders, put beside code"),
-        "environment": Key(environment, "kept; one that is not configured means the machine as it is"),
+        "environment": Key(
+            environment, "kept; one that is not configured means this machine, with the Python that runs the runner"
+        ),
         "environment_variables": Key(MapOf(spelt, '`NAME: "text"`', VARIABLE), "of the command; may hold bindings"),
         "distribution": Key(by_type(DISTRIBUTIONS), "several processes that know of each other"),
         "resources": Key(RESOURCES, "what it runs on"),
