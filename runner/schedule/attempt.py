@@ -20,6 +20,7 @@ import msgspec
 from runner.dataset.storage import copy_range, telling
 from runner.entity.command import CommandInput, CommandOutput, CommandSpec
 from runner.errors import EmptyInput, StorageFailed
+from runner.instance.reaper import end_descendants
 from runner.instance.ward import Errand
 from runner.store.home import JobFolder
 
@@ -146,8 +147,12 @@ class Attempt:
     def _nursery(self, output: CommandOutput) -> Path:
         target = Path(output.target)
         if output.has_path:
-            return target.parent / f".{target.name}.{self.spec.name}.{self.number}{STAGING}"
+            return self.beside(target, self.number)
         return self.root / "outputs" / output.name
+
+    def beside(self, target: Path, what: object) -> Path:
+        """A hidden folder beside a target; `~` is in no job's name, so it is no other job's."""
+        return target.parent / f".{target.name}.{self.spec.name}~{what}{STAGING}"
 
     def _copy_of(self, one: CommandInput) -> Path:
         return self.root / "inputs" / one.name / (Path(one.text).name or one.name)
@@ -160,6 +165,14 @@ def attempts_of(spec: CommandSpec, folder: JobFolder) -> list[Attempt]:
     except FileNotFoundError:
         return []
     return [Attempt(spec, folder, number) for number in sorted(map(int, filter(str.isdecimal, names)))]
+
+
+def end_leftovers(folder: JobFolder) -> int:
+    """Kill what attempts of a job without a driver have left running; how many processes that was.
+
+    The warden does that when its driver dies. Where both were killed, a token in the environment tells them.
+    """
+    return end_descendants((), f"{folder.attempts}/") if folder.attempts.is_dir() else 0
 
 
 def copy_tree(source: Path, target: Path, check: Callable[[], None]) -> None:

@@ -18,9 +18,8 @@ from runner.entity.command import PARAMETER_PROPERTY, CommandSpec
 from runner.entity.job import JobError
 from runner.entity.status import JobStatus
 from runner.errors import CommandFailed, OutputNotMade
-from runner.instance.reaper import end_descendants
 from runner.instance.ward import Ward
-from runner.schedule.attempt import Attempt, Result, attempts_of
+from runner.schedule.attempt import Attempt, Result, attempts_of, end_leftovers
 from runner.schedule.command_run import CommandRun, Crew
 from runner.schedule.contents import Contents, assets_of, records_of
 from runner.schedule.mlflow_run import MlflowRun
@@ -61,8 +60,8 @@ class CommandDriver:
             log.info(notice)
         self._shell.move(JobStatus.PREPARING)
         before = attempts_of(self._spec, self._folder)
-        if before:
-            self._end_leftovers()
+        if before and (count := end_leftovers(self._folder)):
+            log.warning("%d processes of an earlier run were still there and have been killed", count)
         self._mlflow = MlflowRun(self._home, self._name, self._spec.experiment_name)
         if before and _is_good(before[-1]):
             log.info("attempt %d had ended well; only its outputs are published", before[-1].number)
@@ -149,11 +148,6 @@ class CommandDriver:
             gpu_count=spec.gpu_count,
             is_light=said is not None and said.kind == "ray",
         )
-
-    def _end_leftovers(self) -> None:
-        """A driver and its warden that were killed together leave processes behind; a token in them tells them."""
-        if count := end_descendants((), f"{self._folder.attempts}/"):
-            log.warning("%d processes of an earlier run were still there and have been killed", count)
 
     def _keep_parameters(self, found: dict[str, str]) -> None:
         if found:

@@ -13,7 +13,7 @@ from pathlib import Path
 from runner.dataset.storage import rename_without_replacing, telling
 from runner.entity.command import CommandOutput
 from runner.errors import OutputNotMade, TargetExists
-from runner.schedule.attempt import STAGING, Attempt
+from runner.schedule.attempt import Attempt
 
 
 def check_targets(attempt: Attempt) -> None:
@@ -49,8 +49,8 @@ def publish(attempt: Attempt) -> None:
 
 def _publish(attempt: Attempt, output: CommandOutput) -> None:
     made, target = attempt.outputs[output.name], Path(output.target)
-    near = target.parent / f".{target.name}.{attempt.spec.name}.{attempt.number}{STAGING}" / target.name
-    aside = target.parent / f".{target.name}.{attempt.spec.name}.replaced{STAGING}"
+    near = attempt.beside(target, attempt.number) / target.name
+    aside = attempt.beside(target, "replaced")
     if os.path.lexists(made):
         target.parent.mkdir(parents=True, exist_ok=True)
         if made.parent.stat().st_dev != target.parent.stat().st_dev:

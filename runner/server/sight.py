@@ -11,6 +11,7 @@ from runner.entity.job import JobError, JobState
 from runner.entity.parallel import CANCEL_GRACE_S
 from runner.entity.status import JobStatus
 from runner.errors import DriverGone, IllegalTransition
+from runner.schedule.attempt import end_leftovers
 from runner.server.wrest import kill_driver
 from runner.store.holder import read_holder
 from runner.store.lock import JobLock, is_held
@@ -73,6 +74,8 @@ def end_if_abandoned(store: Store, job: JobState) -> JobState:
     try:
         if job.type == "pipeline" and not _have_ended(store, store.steps(job.name)):
             return store.get(job.name)  # the next look may find them ended
+        if job.type == "command":
+            end_leftovers(folder)
         # A driver that starts now waits for the lock, and then finds a job that has ended.
         return store.move(job.name, JobStatus.CANCELED, message)
     except IllegalTransition:

@@ -15,7 +15,7 @@ def leftovers_of(spec: ParallelSpec | CommandSpec) -> tuple[Path, ...]:
     if isinstance(spec, ParallelSpec):
         return () if spec.output is None else tuple(_staging(Path(spec.output.target), f"{spec.name}.staging"))
     targets = (Path(output.target) for output in spec.outputs)
-    return tuple(path for target in targets for path in _staging(target, f"{spec.name}.*.staging"))
+    return tuple(path for target in targets for path in _staging(target, f"{spec.name}~*.staging"))
 
 
 def _staging(target: Path, form: str) -> Iterator[Path]:
