@@ -60,6 +60,7 @@ class ReuseDesk:
 
     def __init__(self, store: Store, contents: Contents, places: Places, spec: PipelineSpec) -> None:
         self._store, self._contents, self._places, self._spec = store, contents, places, spec
+        self._own = frozenset(step.job for step in spec.steps)
         self._environments: dict[str, str] = {}
         self._documents: dict[str, Mapping[str, Any]] = {}
         self._lock = threading.Lock()
@@ -81,7 +82,8 @@ class ReuseDesk:
             return Verdict(key=key, hit=None, reason=f"ran: {data.obstacle}")
         lost = ""
         # Who writes two equal steps into one pipeline wants both to run, whichever of them is faster.
-        for entry in self._store.reuse.sources(key.key, outside=self._spec.name):
+        sources = self._store.reuse.sources(key.key, outside=self._spec.name)
+        for entry in sorted(sources, key=lambda source: source.key.family != step.key):  # those of its name first
             problem = self._problem(entry, document)
             if not problem:
                 return Verdict(key=key, hit=entry, reason=f"reused from {entry.job}: nothing that counts has changed")
@@ -165,14 +167,14 @@ class ReuseDesk:
         return ""
 
     def _why_not(self, step: StepSpec, key: ReuseKey, data: _Data) -> str:
-        relatives = [entry for entry in self._store.reuse.relatives(key.family) if entry.job != step.job]
+        relatives = [entry for entry in self._store.reuse.relatives(key.family) if entry.job not in self._own]
         near = closest(relatives, key)
         if near is not None:
             old, new = near.key.parts.get("code", ""), key.parts["code"]
             files = _differing_files(self._store.home.code / old, step.code) if old != new else ()
             return tell_difference(near, key, files=files, places=data.places)
         for job in self._store.reuse.barred(key.key):
-            if job != step.job:
+            if job not in self._own:
                 return f"ran: {self._why_barred(job)}"
         return "ran: no earlier step of this kind has completed"
 
@@ -184,7 +186,7 @@ class ReuseDesk:
             return f"{job} is the same, and ended as {state.status}"
         if state.progress.failed_item_count or state.progress.failed_mini_batch_count:
             return f"{job} is the same, and items of it have failed"
-        return f"{job} is the same, and its inputs changed while it ran"
+        return f"{job} is the same, but its inputs were not found unchanged when it ended"
 
 
 def environment_text(given: Any, places: Places) -> str:

@@ -195,7 +195,7 @@ def test_inputs_that_change_while_it_runs_make_it_no_source(mill: Mill) -> None:
     data = mill.folder / "data" / "grain.txt"
     mill.begin().run(while_running=lambda: data.write_text("oat"))
     data.write_text("rye")
-    assert mill.ran().reason == "ran: mill-0--grind is the same, and its inputs changed while it ran"
+    assert mill.ran().reason == "ran: mill-0--grind is the same, but its inputs were not found unchanged when it ended"
     assert mill.ran().hit is not None
 
 

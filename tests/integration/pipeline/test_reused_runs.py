@@ -120,6 +120,16 @@ def test_a_step_under_another_name_is_the_same_step(works: Works) -> None:
     assert works.reasons(document) == {"mill": "reused from run-1--grind: nothing that counts has changed"}
 
 
+def test_the_same_step_written_twice_runs_twice_and_is_reused_twice(works: Works) -> None:
+    document = works.document()
+    twin = works.command("twin", "echo > ${{outputs.o}}", outputs={"o": {"type": "uri_file"}})
+    document["jobs"] |= {"one": twin, "two": twin | {"runner": {"depends_on": ["one"]}}}
+    works.submit(document)
+    assert works.notes().count("twin") == 2
+    steps = works.submit(document)
+    assert [steps[key].reused_from for key in ("one", "two")] == ["run-1--one", "run-1--two"]
+
+
 def test_outputs_of_the_earlier_run_appear_under_the_new_one(works: Works) -> None:
     works.submit(works.document())
     steps = works.submit(works.document())
@@ -253,7 +263,7 @@ def test_inputs_that_change_while_a_step_runs(works: Works) -> None:
     assert grain.read_text() == "rye\nwheat\noat\n"
     grain.write_text("rye\nwheat\n")
     reason = works.reasons(document)["grind"]
-    assert reason == "ran: run-1--grind is the same, and its inputs changed while it ran"
+    assert reason == "ran: run-1--grind is the same, but its inputs were not found unchanged when it ended"
 
 
 # ---- parallel steps -----------------------------------------------------------------------------------------
