@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from runner.entity.status import JobStatus
 from runner.errors import TargetExists
 from runner.schedule.prepare import is_taken, write_document
 from runner.server.admission import Admitted, state_of, texts
+from runner.server.worktree import Worktrees
 from runner.spec.code_trees import pin_document_code
 from runner.spec.findings import Findings
 from runner.spec.flatten import Flattened, flatten
@@ -41,7 +43,8 @@ def admit_pipeline(store: Store, job: Job, draft: JobFolder, places: Places) -> 
     draft.spec.write_bytes(msgspec.json.encode(spec))
     made = state_of(job, name, store.now(), flat.outputs)
     write_document(draft, made.document)
-    steps = tuple(_step_state(made, step, flat.step_outputs.get(step.key, ())) for step in spec.steps)
+    trees = Worktrees(os.environ)
+    steps = tuple(_step_state(made, step, flat.step_outputs.get(step.key, ()), trees) for step in spec.steps)
     return Admitted(job=made, steps=steps)
 
 
@@ -87,7 +90,7 @@ def _pinned(home: Home, flat: Flattened) -> Iterator[StepSpec]:
         yield replace(step, code=kept[repr(said)])
 
 
-def _step_state(above: JobState, step: StepSpec, outputs: tuple[OutputState, ...]) -> JobState:
+def _step_state(above: JobState, step: StepSpec, outputs: tuple[OutputState, ...], trees: Worktrees) -> JobState:
     document = step.document
     return JobState(
         name=step.job,
@@ -97,7 +100,7 @@ def _step_state(above: JobState, step: StepSpec, outputs: tuple[OutputState, ...
         description=str(document.get("description") or ""),
         experiment_name=above.experiment_name,
         tags=texts(_mapping(document.get("tags"))),
-        properties=texts(_mapping(document.get("properties"))),
+        properties={**trees.properties(document, Path("/")), **texts(_mapping(document.get("properties")))},
         document=document,
         create_time=above.create_time,
         created_by=above.created_by,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ from runner.entity.job import JobState
 from runner.errors import SpecInvalid, TargetExists
 from runner.schedule.prepare import is_taken, prepare
 from runner.server.admission import state_of
+from runner.server.worktree import Worktrees
 from runner.spec.jobs import Job, ParallelJob
 from runner.spec.load import job_of_document
 from runner.spec.places import Places
@@ -26,7 +29,8 @@ def admit_single(store: Store, job: Job, draft: JobFolder, places: Places) -> Jo
     code = _code(store.home, job, document, draft, places)
     final = store.home.job(name)
     outputs = prepare(job, name=name, root_name=name, places=places, code=code, folder=draft, final=final)
-    return state_of(job, name, store.now(), outputs)
+    state = state_of(job, name, store.now(), outputs)
+    return replace(state, properties={**Worktrees(os.environ).properties(document, job.base_path), **state.properties})
 
 
 def check_job(job: Job, places: Places) -> None:

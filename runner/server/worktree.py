@@ -10,7 +10,10 @@ import os
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
+
+from runner.spec.paths import absolute, is_local
 
 _PATIENCE_S = 2.0
 _SAID = {
@@ -22,6 +25,28 @@ _SAID = {
     "AZUREML_GIT_BUILD_URI": "azureml.git.build_uri",
 }
 """Variables of the submitter that go before what is found."""
+
+
+class Worktrees:
+    """The work trees that the code of one submission lies in, each looked at once."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+        self._known: dict[Path, dict[str, str]] = {}
+
+    def properties(self, document: Mapping[str, Any], base: Path) -> dict[str, str]:
+        """The properties of a command or parallel job: what git knows of its code; none when it has none."""
+        task = document.get("task")
+        code = (task if isinstance(task, Mapping) else document).get("code")
+        if not isinstance(code, str) or not is_local(code):
+            return {}
+        folder = Path(absolute(code, base))
+        root = next((above for above in (folder, *folder.parents) if (above / ".git").exists()), None)
+        if root is None:
+            return {}
+        if root not in self._known:
+            self._known[root] = git_properties(root, self._environ)
+        return self._known[root]
 
 
 def git_properties(code: Path, environ: Mapping[str, str]) -> dict[str, str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.server.worktree import git_properties
+from runner.server.worktree import Worktrees, git_properties
 
 ENVIRON = {
     **{name: value for name, value in os.environ.items() if not name.startswith("GIT_")},
@@ -97,3 +97,15 @@ def test_a_damaged_tree_is_no_reason_to_fail(tmp_path: Path) -> None:
     (tmp_path / "file").mkdir()
     (tmp_path / "file/.git").write_text("gitdir: /nowhere/at/all")
     assert git_properties(tmp_path / "file", {}) == {}
+
+
+def test_the_code_of_a_document_is_looked_at_by_its_kind_and_once_a_tree(tree: Path, tmp_path: Path) -> None:
+    trees = Worktrees({})
+    of_command = trees.properties({"command": "x", "code": "./tree/src"}, tmp_path)
+    assert of_command["mlflow.source.git.branch"] == "tides/high"
+    (tree / "src/main.py").write_text("2\n")
+    task = {"code": str(tree), "entry_script": "src/main.py"}
+    assert trees.properties({"type": "parallel", "task": task}, tmp_path) == of_command
+    assert Worktrees({}).properties({"task": task}, tmp_path)["azureml.git.dirty"] == "True"
+    for document in ({"command": "x"}, {"code": "azureml:a:1"}, {"code": "./elsewhere"}, {"task": {}}):
+        assert trees.properties(document, tmp_path) == {}
