@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -34,9 +34,8 @@ def load_job(
     """
     text, file, folder = _read(source)
     document = read_document(text, file)
-    for override in params_override or ():
-        for key, value in override.items():
-            _override(document, key, value)
+    for key, value in _overrides(params_override):
+        _override(document, key, value)
     base = _origin_folder(relative_origin) if relative_origin is not None else folder
     found = Findings(file, document.lines)
     for problem in document.problems:
@@ -107,6 +106,14 @@ def _no_file(file: str, what: str, remedy: str) -> SpecInvalid:
 def _origin_folder(origin: str | os.PathLike[str]) -> Path:
     path = Path(os.path.abspath(origin))
     return path.parent if path.is_file() else path
+
+
+def _overrides(given: Any) -> Iterator[tuple[str, Any]]:
+    """What is to be put in, in order; one mapping stands for a list of it."""
+    for override in [given] if isinstance(given, Mapping) else given or ():
+        if not isinstance(override, Mapping) or not all(isinstance(key, str) for key in override):
+            raise ArgumentInvalid("params_override", f"holds {override!r}; give mappings of dotted keys to values")
+        yield from override.items()
 
 
 def _override(document: Document, key: str, value: Any) -> None:

@@ -260,6 +260,9 @@ def test_an_override_reaches_anything_but_through_a_value(folder: Path) -> None:
     assert job.limits == runner.CommandJobLimits(timeout=3)
     with pytest.raises(ValidationException, match="goes through command"):
         load_job(folder / "job.yml", params_override=[{"command.x": 1}])
+    with pytest.raises(ValidationException, match="holds 'tags'; give mappings of dotted keys to values"):
+        load_job(folder / "job.yml", params_override=["tags"])  # type: ignore[list-item]
+    assert load_job(folder / "job.yml", params_override={"name": "one"}).name == "one"  # type: ignore[arg-type]
 
 
 def test_all_that_is_wrong_is_told_at_once(folder: Path) -> None:
