@@ -34,7 +34,7 @@ class Client:
         """A client of the service at another address."""
         from runner.client.remote import Remote, find_token  # gRPC is not loaded by whoever needs no service
 
-        return Client(Remote(address, find_token(self.home)), self.home)
+        return Client(Remote(address.removeprefix("grpc://"), find_token(self.home)), self.home)
 
     def describe(self) -> str:
         """Where the jobs are: the address of a service, or the folder of a home."""

@@ -246,6 +246,12 @@ class StepRun(Run):
         """Not supported: a step fails when its command does; `cancel()` ends it."""
         raise NotImplementedError("Fail is unsupported for Step run.")
 
+    def can_start(self) -> bool:
+        """Whether it has started, or may: a step that has not when its pipeline ends never will."""
+        return self._state().status is not JobStatus.NOT_STARTED or not (
+            self._backend.get(self._pipeline_run_id).status.is_terminal
+        )
+
     def log_size(self) -> tuple[str, int] | None:
         """The log that a wait follows, and how long it is: what the first process of the step prints."""
         logs = [log for log in self._backend.logs(self._job) if log.path.startswith(_STDOUT)]

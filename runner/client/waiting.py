@@ -44,6 +44,9 @@ class StepWaited(Waited, Protocol):
     def job(self) -> str:
         """The name of its own job."""
 
+    def can_start(self) -> bool:
+        """Whether it has started, or may: a step that has not when its pipeline ends never will."""
+
     def log_size(self) -> tuple[str, int] | None:
         """The log to follow and how long it is; None as long as there is none."""
 
@@ -68,10 +71,10 @@ def wait_for_step(step: StepWaited, show_output: bool, timeout_seconds: float, r
     say(f"Link to Azure Machine Learning Portal: {step.get_portal_url()}")
     wait = _Wait(timeout_seconds)
     if not show_output:
-        return _quietly(step, wait, raise_on_error)
+        return _quietly(step, wait, raise_on_error, step.can_start)
     try:
         follower = _Follower(step)
-        status = wait.until_ended(step.get_status, f"StepRun( {step.name} ) Status: ", follower.look)
+        status = wait.until_ended(step.get_status, f"StepRun( {step.name} ) Status: ", follower.look, step.can_start)
         follower.look()
         follower.finish()
         wait.tell_if_over()
@@ -109,7 +112,7 @@ def wait_for_pipeline(
         show_new_steps()  # those that began and ended between two looks
         wait.tell_if_over()
         return _sum_up(run, "PipelineRun", "PipelineRun", status, raise_on_error)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, ExperimentExecutionException):  # also one of a step's wait: the pipeline is meant
         raise ExperimentExecutionException(run.id) from None
 
 
@@ -130,7 +133,11 @@ class _Wait:
         return not self._has_ended and self.left_s <= 0
 
     def until_ended(
-        self, get_status: Callable[[], str], label: str | None = None, look: Callable[[], None] | None = None
+        self,
+        get_status: Callable[[], str],
+        label: str | None = None,
+        look: Callable[[], None] | None = None,
+        can_start: Callable[[], bool] | None = None,
     ) -> str:
         """Wait until the run has ended or the time is over; with a label, every change of status is written."""
         last, pause_s = None, FIRST_LOOK_S
@@ -140,6 +147,9 @@ class _Wait:
                 last = status
             if look is not None:
                 look()
+            if status == "NotStarted" and can_start is not None and not can_start():
+                self._has_ended = True
+                return status
             time.sleep(min(pause_s, self.left_s))
             pause_s = min(pause_s * 1.2, LONGEST_LOOK_S)
         self._has_ended = status not in RUNNING_STATES
@@ -184,8 +194,8 @@ class _Follower:
         self._rest = ""
 
 
-def _quietly(run: Waited, wait: _Wait, raise_on_error: bool) -> str:
-    status = wait.until_ended(run.get_status)
+def _quietly(run: Waited, wait: _Wait, raise_on_error: bool, can_start: Callable[[], bool] | None = None) -> str:
+    status = wait.until_ended(run.get_status, can_start=can_start)
     wait.tell_if_over()
     error = run.get_details().get("error")
     if error and raise_on_error:

@@ -175,6 +175,21 @@ def test_a_cancelled_run_raises_nothing(harbour: Experiment, work: Path, tmp_pat
     assert [(step.name, step.wait_for_completion()) for step in run.get_steps()] == [("a", "Canceled")]
 
 
+def test_a_step_that_never_starts_is_waited_for_until_its_pipeline_has_ended(
+    harbour: Experiment, client: Client, work: Path, tmp_path: Path
+) -> None:
+    first = command(f"{wait_for(tmp_path / 'go')}; exit 3", outputs={"o": FILE})
+    second = command("cat ${{inputs.i}}", inputs={"i": "${{parent.jobs.first.outputs.o}}"})
+    run = harbour.submit(pipeline(work, {"first": first, "second": second}))
+    _, later = client.jobs.steps(run.id)
+    node = run.get_graph().node_name_dict["second"][0]
+    step = StepRun(harbour, later.name, run.id, node.node_id)
+    assert step.wait_for_completion(show_output=False, timeout_seconds=0.2) == "NotStarted"
+    (tmp_path / "go").touch()
+    assert step.wait_for_completion(show_output=False) == step.wait_for_completion() == "NotStarted"
+    assert run.get_status() == "Failed"
+
+
 @pytest.mark.parametrize("kind", ["pipeline", "step", "run"])
 def test_an_interrupt_ends_the_wait_and_not_the_run(harbour: Experiment, work: Path, tmp_path: Path, kind: str) -> None:
     hold = command(wait_for(tmp_path / "go"))
