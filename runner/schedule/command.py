@@ -113,8 +113,7 @@ class CommandDriver:
             number += 1
             attempt = Attempt(self._spec, self._folder, number)
             check_targets(attempt)
-            self._attempt = attempt
-            attempt.prepare(self._shell.cancelled.check)
+            self._prepare(attempt)
             try:
                 self._run(runs, attempt)
                 return
@@ -125,6 +124,15 @@ class CommandDriver:
                 left -= 1
                 log.warning("attempt %d: %s; it is tried again", number, error)
                 attempt.clear_nurseries()
+
+    def _prepare(self, attempt: Attempt) -> None:
+        try:
+            attempt.prepare(self._shell.cancelled.check)
+        except BaseException:
+            attempt.clear_nurseries()
+            shutil.rmtree(attempt.root, ignore_errors=True)  # what is half made only takes up room
+            raise
+        self._attempt = attempt
 
     def _run(self, runs: CommandRun, attempt: Attempt) -> None:
         assert self._mlflow is not None
