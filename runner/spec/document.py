@@ -17,6 +17,7 @@ from runner.spec.findings import Findings, Path, dotted
 _TAG = "tag:yaml.org,2002:"
 _PLAIN = {_TAG + name for name in ("str", "int", "float", "bool", "null")}
 _DEPTH_LIMIT = 100
+_VALUE_LIMIT = 1_000_000
 _UNREADABLE = object()
 """Stands for a value that has been complained about and is left out."""
 
@@ -146,6 +147,9 @@ class _Reader:
         self.lines.setdefault(at, _line(node))
         if len(at) > _DEPTH_LIMIT:
             raise _unreadable(self.found.file, _line(node), "the values are nested too deeply", "remove the loop")
+        if len(self.lines) > _VALUE_LIMIT:
+            what = f"the file holds more than {_VALUE_LIMIT:,} values, those behind aliases (`*name`) counted"
+            raise _unreadable(self.found.file, _line(node), what, "remove aliases of aliases")
         if isinstance(node, yaml.MappingNode) and node.tag == f"{_TAG}map":
             return self.mapping(node, at)
         if isinstance(node, yaml.SequenceNode) and node.tag == f"{_TAG}seq":

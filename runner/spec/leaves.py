@@ -9,7 +9,8 @@ from typing import Any
 
 from runner.spec.bindings import REFERENCE, references
 from runner.spec.command_schema import COMMAND
-from runner.spec.data_shapes import is_literal
+from runner.spec.data_shapes import DATA_TYPES, is_literal
+from runner.spec.declared import is_compatible
 from runner.spec.findings import Findings, Routed, did_you_mean
 from runner.spec.findings import Path as Place
 from runner.spec.leaf_kinds import LEAF_KINDS, Kind
@@ -348,6 +349,12 @@ def _check_output(node: Node, name: str, names: list[str]) -> bool:
         node.found.problem(at, f"is no output of the component {component.title}", remedy)
         return False
     given = node.outputs.get(name)
+    if component is not None and name in component.outputs and isinstance(given, Mapping):
+        made, said = component.outputs[name].type, given.get("type")
+        if said in DATA_TYPES and not is_compatible(made, str(said)):
+            what = f"is {said}, and the component {component.title} makes {made}"
+            node.found.problem((*at, "type"), what, f"write {made}, or leave it out")
+            return False
     path = given.get("path") if isinstance(given, Mapping) else given
     if not isinstance(path, str) or parent_output(given) is not None:
         return True

@@ -107,13 +107,20 @@ class PipelineJob(Job):
         self.inputs = dict(inputs or {})
         self.outputs = dict(outputs or {})
         self.jobs = dict(jobs or {})
-        self.settings = (
-            settings if isinstance(settings, PipelineJobSettings) else PipelineJobSettings.of(settings or {})
-        )
+        self.settings = settings
         self.identity = identity
         self.version = version
         self.runner = dict(runner or {})
         self._files: Files | None = None
+
+    @property
+    def settings(self) -> PipelineJobSettings:
+        """What holds for all steps; a mapping put here becomes an object."""
+        return self._settings
+
+    @settings.setter
+    def settings(self, said: PipelineJobSettings | Mapping[str, Any] | None) -> None:
+        self._settings = said if isinstance(said, PipelineJobSettings) else PipelineJobSettings.of(said or {})
 
     def _shape(self, written: dict[str, Any], found: Findings) -> dict[str, Any]:
         return shape_pipeline(written, found)
@@ -129,6 +136,9 @@ class PipelineJob(Job):
             result["jobs"] = {name: self._step(step) for name, step in self.jobs.items()}
         result.files = self._files
         return result
+
+    def to_document(self) -> dict[str, Any]:
+        return dict(super().to_document())
 
     def _step(self, step: Any) -> Any:
         if not isinstance(step, Job):

@@ -35,6 +35,23 @@ class Wiring:
     # ---- inputs ---------------------------------------------------------------------------------------------
     def input_of(self, node: Node, name: str) -> Value:
         """What an input of a step stands for, in the type that its component declares."""
+        for one, input_name in reversed(self._chain(node, name)):
+            self._one_input_of(one, input_name)
+        return self._one_input_of(node, name)
+
+    def _chain(self, node: Node, name: str) -> list[tuple[Node, str]]:
+        """The inputs that an input leads to from step to step, so that a long chain is followed from its far end."""
+        chain: list[tuple[Node, str]] = []
+        seen = {(node.key, name)}
+        while name not in node.values and (following := _next_input(node, name)) is not None:
+            node, name = following
+            if (node.key, name) in seen:
+                break
+            seen.add((node.key, name))
+            chain.append(following)
+        return chain
+
+    def _one_input_of(self, node: Node, name: str) -> Value:
         known = node.values.get(name)
         if known is _FOLLOWING:
             node.found.problem((*node.at, "inputs", name), "goes back to itself", "write a value into the circle")
@@ -258,6 +275,21 @@ class Wiring:
         if declared is not None and declared.mode and "mode" not in setting:
             setting["mode"] = declared.mode
         return setting
+
+
+def _next_input(node: Node, name: str) -> tuple[Node, str] | None:
+    """The input of a step beside it that an input is bound to whole; None when it is bound to none."""
+    given = node.inputs.get(name)
+    given = given.get("path") if isinstance(given, Mapping) else given
+    if not isinstance(given, str) or ".inputs." not in given or (whole := REFERENCE.fullmatch(given.strip())) is None:
+        return None
+    binding = binding_of(whole[1].strip())
+    if binding is None or binding.step is None or binding.side != "inputs":
+        return None
+    other = node.scope.nodes.get(binding.step)
+    if other is None or (other.is_known and binding.name not in _input_names(other)):
+        return None
+    return other, binding.name
 
 
 def parent_output(given: Any) -> str | None:

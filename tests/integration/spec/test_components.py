@@ -334,6 +334,14 @@ def test_an_output_takes_the_type_of_its_component(folder: Path, places: Places)
     )
 
 
+def test_a_step_cannot_make_a_folder_of_a_file(folder: Path) -> None:
+    change(folder / "pipeline.yml", "line: ${{parent.outputs.line}}", "line: {type: uri_folder}")
+    change(folder / "pipeline.yml", "outputs:\n  line: {type: uri_file}\n", "")
+    problems = refusal(folder)
+    assert len(problems) == 1
+    assert "jobs.crane.outputs.line.type is uri_folder, and the component 'crane' makes uri_file" in problems[0]
+
+
 def test_outputs_go_to_the_datastore_of_the_pipeline(folder: Path, places: Places) -> None:
     change(folder / "pipeline.yml", "jobs:\n", "settings: {default_datastore: azureml:lake}\njobs:\n")
     where = places.home / "datastores/lake/azureml/pipe--crane/line"

@@ -89,3 +89,9 @@ def test_written_yaml_reads_back() -> None:
     assert text.index("a:") < text.index("b:")
     assert text.endswith("\n")
     assert read_document(text, "x").values == values
+
+
+def test_aliases_of_aliases_end_before_they_fill_the_memory() -> None:
+    text = "a: &a [x, x, x, x, x, x, x, x, x, x]\n"
+    text += "".join(f"{c}: &{c} [{', '.join([f'*{b}'] * 10)}]\n" for b, c in zip("abcdefgh", "bcdefghi", strict=True))
+    assert "more than 1,000,000 values" in told(text)

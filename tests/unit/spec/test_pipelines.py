@@ -9,6 +9,7 @@ import pytest
 
 from runner.spec.document import read_document
 from runner.spec.findings import Findings
+from runner.spec.pipeline_job import PipelineJob
 from runner.spec.pipeline_kind import check, shape
 
 BASE = Path("/nonexistent")
@@ -265,3 +266,18 @@ def test_everything_is_told_at_once() -> None:
         "outputs: {o: '${{parent.outputs.no}}'}\nlimits: {timeout: -3}\n"
     )
     assert [problem.split(":")[1] for problem in told(text)] == ["22", "23", "24", "25", "26"]
+
+
+def test_a_long_chain_of_inputs_is_followed_from_its_far_end() -> None:
+    steps = [f"  s{i}: {{command: x, inputs: {{r: '${{{{parent.jobs.s{i + 1}.inputs.r}}}}'}}}}\n" for i in range(1500)]
+    assert told("jobs:\n" + "".join(steps) + "  s1500: {command: x, inputs: {r: 3}}\n") == []
+    assert len(told("jobs:\n" + "".join(steps) + "  s1500: {command: x, inputs: {r: '${{parent.inputs.r}}'}}\n")) == 1
+
+
+def test_settings_that_were_put_in_as_a_mapping_are_read_as_settings() -> None:
+    job = PipelineJob(settings={"force_rerun": True, "colour": "red"})
+    assert job.settings.force_rerun and job.to_document()["settings"] == {"force_rerun": True, "colour": "red"}
+    job.settings = {"continue_on_step_failure": False}
+    assert job.settings.continue_on_step_failure is False
+    job.runner = {"max_concurrent_steps": "many"}
+    assert "max_concurrent_steps: many" in str(job)
