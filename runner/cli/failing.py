@@ -76,6 +76,8 @@ def redrive(name: str, code: str | None, detach: bool, server: str | None, form:
     with Watch(client.backend, owns=True) as watch:
         made = client.backend.redrive(name, "" if code is None else os.path.abspath(code))
         say(f"redriving {name}, run {made.run_number}")
+        if made.parent and made.message:
+            say(made.message)  # of a step: what was made from its output, and is stale now
         ended = 0 if detach else watch.run(name)
     job = client.backend.get(name)
     if form == "json":

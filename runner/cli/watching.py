@@ -71,7 +71,7 @@ class Watch:
 
     def __init__(self, jobs: Watched, *, owns: bool) -> None:
         self._jobs, self._owns = jobs, owns
-        self._name = self._type = ""
+        self._name = self._type = self._parent = ""
         self._steps = Steps(jobs)
         self._terminal = is_terminal()
         self._wish = Wish.NOTHING
@@ -93,7 +93,7 @@ class Watch:
     def run(self, name: str) -> int:
         """Watch to the end and return the exit code. Raises DriverGone when the driver dies."""
         job = self._jobs.get(name)
-        self._name, self._type = name, job.type
+        self._name, self._type, self._parent = name, job.type, job.parent
         view = progress_view(job, is_new=self._owns and job.run_number == 1)
         try:
             if not self._follow(job, view):
@@ -109,7 +109,7 @@ class Watch:
 
     def _follow(self, job: JobState, view: ProgressView) -> bool:
         """Show the job until it has ended; False when the watch was over before."""
-        while not job.status.is_terminal:
+        while not self._is_over(job):
             if self._wish is not Wish.NOTHING:
                 view.pause()
                 if self._obey():
@@ -119,6 +119,12 @@ class Watch:
             time.sleep(POLL_S)
             job = self._jobs.get(self._name)
         return True
+
+    def _is_over(self, job: JobState) -> bool:
+        """Whether it has ended; a step that never began has with its pipeline."""
+        if job.status is JobStatus.NOT_STARTED and job.parent:
+            return self._jobs.get(job.parent).status.is_terminal
+        return job.status.is_terminal
 
     def _heard(self, number: int, frame: FrameType | None) -> None:
         if number == signal.SIGHUP or not self._owns:
@@ -174,13 +180,14 @@ class Watch:
         say(f"cancelling {self._name}; {under_way} {CANCEL_GRACE_S:g} s to end")
 
     def _look(self) -> None:
-        """Notice a dead driver by its lock, long before its heartbeat is missed."""
+        """Notice a dead driver by its lock, long before its heartbeat is missed; a step is in its pipeline's hands."""
         now = time.monotonic()
         if now - self._last_look < LOOK_S:
             return
         self._last_look = now
-        if self._jobs.has_driver(self._name) is False and not self._jobs.get(self._name).status.is_terminal:
-            raise DriverGone(self._name)
+        held = self._parent or self._name
+        if self._jobs.has_driver(held) is False and not self._jobs.get(held).status.is_terminal:
+            raise DriverGone(held)
 
 
 class Steps:

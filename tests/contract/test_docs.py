@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -99,6 +100,14 @@ def test_the_page_of_python_names_every_public_name() -> None:
     told = {name for row in rows for name in re.findall(r"`(\w+)`", " ".join(row))}
     assert set(runner.__all__) - {"__version__"} <= told
     assert {name for row in rows for name in re.findall(r"`(\w+)`", row[0])} <= set(runner.__all__)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_what_is_imported_from_runner_on_a_page_is_there(page: Path) -> None:
+    for code in re.findall(r"^```python\n(.*?)^```$", page.read_text(), re.DOTALL | re.MULTILINE):
+        for node in ast.walk(ast.parse(code)):
+            if isinstance(node, ast.ImportFrom) and node.module == "runner":
+                assert {alias.name for alias in node.names} <= set(runner.__all__)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

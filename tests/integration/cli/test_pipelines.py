@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import xml.etree.ElementTree as ElementTree
 
 import pytest
@@ -134,8 +135,6 @@ def test_one_step_can_be_cancelled_and_counts_as_failed(bench: Bench) -> None:
 
 
 def test_a_signal_off_a_terminal_cancels_the_pipeline(bench: Bench) -> None:
-    import signal
-
     going = held(bench, pipeline(bench, {"dig": command(bench, "held dig")}), "dig")
     going.send(signal.SIGTERM)
     assert going.end().code == 130
@@ -242,3 +241,32 @@ def test_download_of_a_pipeline_has_promoted_outputs_and_of_a_step_its_own(bench
     bench.run("download", "probe--sift", "--output-name", "o", "--path", "b").ok()
     (made,) = [p for p in (bench.folder / "b").rglob("*") if p.is_file()]
     assert made.read_text() == "copper\niron\ntin\n"
+
+
+def test_a_step_can_be_watched_by_itself_and_one_that_never_runs_ends_with_its_pipeline(bench: Bench) -> None:
+    jobs = {
+        "dig": command(bench, "held dig; exit 3", outputs={"o": FILE}),
+        "ship": command(bench, "note ship", inputs={"i": "${{parent.jobs.dig.outputs.o}}"}),
+    }
+    going = held(bench, pipeline(bench, jobs), "dig")
+    first, second = bench.start("watch", "probe--dig"), bench.start("watch", "probe--ship")
+    first.says("running ")
+    bench.give("go")
+    assert going.end().code == 1
+    ended = first.end()
+    assert ended.code == 1 and "probe--dig is Failed" in ended.err
+    left_out = second.end()
+    assert left_out.code == 1 and "probe--ship is NotStarted" in left_out.err
+
+
+def test_a_killed_driver_of_the_pipeline_is_noticed_and_resume_goes_on(bench: Bench) -> None:
+    going = held(bench, pipeline(bench, {"dig": command(bench, "held dig")}), "dig")
+    following = bench.start("watch", "probe--dig")
+    following.says("running ")
+    os.kill(bench.driver_pid(), signal.SIGKILL)
+    for watcher in (going, following):
+        gone = watcher.end(within=10)
+        assert gone.code == 3 and "`runner resume probe`" in gone.err
+    bench.give("go")
+    bench.run("resume", "probe").ok()
+    assert bench.notes("notes") == ["dig"], "the step went on meanwhile"
