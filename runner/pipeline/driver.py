@@ -345,7 +345,7 @@ class PipelineDriver:
         self._do(actions)
 
     def _hear_cancel(self) -> None:
-        """A step may have ended by a cancel, or after one, of which this process has not heard: then nothing follows."""
+        """A step may have ended by a cancel, or after one, that this process has not heard of: nothing follows then."""
         if not self._core.is_stopping and self._store.is_cancel_requested(self._name):
             self._do(self._core.on_cancel())
 
