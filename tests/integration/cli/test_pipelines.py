@@ -270,3 +270,30 @@ def test_a_killed_driver_of_the_pipeline_is_noticed_and_resume_goes_on(bench: Be
     bench.give("go")
     bench.run("resume", "probe").ok()
     assert bench.notes("notes") == ["dig"], "the step went on meanwhile"
+
+
+def test_redrive_of_a_parallel_step_names_what_is_stale(bench: Bench) -> None:
+    bench.script(
+        "import os\ndef run(b):\n    if '001' in b[0]: raise ValueError(b)\n    return [os.path.basename(b[0])]\n"
+    )
+    bench.files(3)
+    score = bench.document(outputs={"scores": FILE})
+    score["inputs"]["cargo"]["path"] = str(bench.data)
+    jobs = {
+        "score": score,
+        "tally": command(bench, "note tally; cat ${{inputs.s}}", inputs={"s": "${{parent.jobs.score.outputs.scores}}"}),
+    }
+    submit(bench, pipeline(bench, jobs)).ok()
+    assert bench.run("logs", "probe--tally").ok().out == "000.txt\n002.txt\n"
+    listed = bench.run("failures", "probe--score", "--output", "json").ok().json
+    assert [row["mini_batch"] for row in listed] == [1]
+    fixed = bench.folder / "fixed"
+    fixed.mkdir()
+    (fixed / "score.py").write_text("import os\ndef run(b): return [os.path.basename(b[0])]\n")
+    redriven = bench.run("redrive", "probe--score", "--code", fixed).ok()
+    assert "stale" in redriven.err and "tally" in redriven.err
+    bench.run("download", "probe--score", "--path", "down").ok()
+    (made,) = [one for one in (bench.folder / "down").rglob("*") if one.is_file()]
+    assert made.read_text() == "000.txt\n001.txt\n002.txt\n"
+    refused = bench.run("redrive", "probe")
+    assert refused.code == 2 and "Traceback" not in refused.err

@@ -34,7 +34,7 @@ def test_the_steps_are_a_tree_with_state_and_time_that_goes_when_it_ends(bench: 
 def test_a_parallel_step_has_a_bar_of_its_own(bench: Bench) -> None:
     bench.script(HOLD)
     bench.files(3)
-    step = bench.document(outputs={"scores": {"path": None}})
+    step = bench.document(outputs={"scores": {"type": "uri_file"}})
     step["inputs"]["cargo"]["path"] = "../work/data"
     terminal = bench.at_terminal("submit", pipeline(bench, {"score": step}), "--name", "probe")
     bench.wait_began(terminal.process)
