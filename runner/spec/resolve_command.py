@@ -51,7 +51,7 @@ def resolve_command(
     targets = _targets(document, name, base, places, found)
     inputs = _inputs(document, base, places, found)
     known = {"name": name, "default_datastore": places.default_datastore}
-    command = modernise(document["command"], ("command",), found)
+    command = modernise(document.get("command") or "", ("command",), found)
     say_fallbacks(document, places, found)
     compute = places.compute_of(document.get("compute"))
     runner, resources = document.get("runner", {}), document.get("resources", {})

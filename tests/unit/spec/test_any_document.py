@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runner.errors import SpecInvalid
+from runner.spec.command_job import CommandJob
 from runner.spec.findings import Findings
 from runner.spec.kinds import KINDS
 from runner.spec.places import Places
+from runner.spec.resolve_command import resolve_command
 
 BASE = Path("/nonexistent")
 PLACES = Places(home=BASE / "home")
@@ -156,3 +160,7 @@ def test_a_value_of_any_sort_at_any_place_is_told_or_taken(data: st.DataObject) 
         job = KINDS[kind].build(shaped)
         assert job == KINDS[kind].build(shaped)
         assert str(job)
+        if isinstance(job, CommandJob):
+            with suppress(SpecInvalid):
+                spec = resolve_command(job, name="calm", places=PLACES, code=None).spec
+                assert "$[[" not in spec.command
