@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import os
 from pathlib import Path
-from typing import TypeVar
 
 import msgspec
 
@@ -19,8 +18,6 @@ from runner.errors import StorageFailed, TargetExists
 from runner.spec.jobs import Job, ParallelJob
 from runner.spec.places import Places
 from runner.store.home import JobFolder
-
-Spec = TypeVar("Spec", CommandSpec, ParallelSpec)
 
 
 def prepare(
@@ -103,7 +100,7 @@ def _resolved(
     return command.spec, command.outputs
 
 
-def _moved(spec: Spec, draft: JobFolder, final: JobFolder) -> Spec:
+def _moved(spec: CommandSpec | ParallelSpec, draft: JobFolder, final: JobFolder) -> CommandSpec | ParallelSpec:
     """The spec as it will be true once the draft has its name."""
     if spec.code is None:
         return spec
