@@ -7,7 +7,7 @@ COMPILED := $(addprefix runner.dispatch._,mapped board ledger loop report)
 PROTOC = build/protos/bin/python -m grpc_tools.protoc -I protos -I $$(echo build/protos/lib/python*/site-packages)
 STUBS = $(PROTOC) --python_out=$(1) --pyi_out=$(1) --grpc_python_out=$(1) $$(find protos -name '*.proto')
 MAKEFLAGS += --no-print-directory
-.PHONY: help demo build lint type test simulate crash-points chaos bench protos protos-check native-debug check clean
+.PHONY: help demo build lint type test simulate crash-points chaos bench docs protos protos-check native-debug check clean
 
 help: ## show this list
 	@sed -nE 's/^([a-z-]+):[^#]*## /\1\t/p' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ native-debug: .venv/.dev ## the native tests on a build with bounds and overflow
 
 bench: .venv/.bench ## every benchmark in its quick mode
 	for bench in benchmarks/bench_*.py; do $(BIN)/python -m benchmarks.$$(basename $$bench .py) --quick || exit; done
+
+docs: .venv/.dev ## write the tables of the reference of the job YAML anew
+	$(BIN)/python tests/schema_tables.py
 
 protos: build/protos/.stamp ## write the generated stubs of runner/api anew
 	$(call STUBS,.)

@@ -50,7 +50,7 @@ def commands_of(group: click.Group) -> Iterator[click.Command]:
 
 def test_the_keys_of_a_job_are_those_of_the_schema() -> None:
     page = schema_tables.PAGE.read_text()
-    assert page == schema_tables.rewritten(page), "`python tests/schema_tables.py` writes the tables anew"
+    assert page == schema_tables.rewritten(page), "`make docs` writes the tables anew"
 
 
 def test_every_key_of_the_schema_is_told_on_the_page() -> None:
