@@ -32,6 +32,7 @@ CONTROL_KINDS = ("if_else", "do_while", "parallel_for")
 REFUSED_KINDS = ("sweep", "spark", "automl", "import", "finetuning", "distillation", "data_transfer", *CONTROL_KINDS)
 STEP_NAME = re.compile(r"[a-z_][a-z0-9_]*")
 COMPONENT_NAME = re.compile(r"[a-z][a-z0-9_]*")
+_DASHED_NAME = re.compile(r"[a-z][a-z0-9_.-]*")
 
 
 def is_binding(value: Any) -> bool:
@@ -189,6 +190,9 @@ def component_name(value: Any, at: Path, found: Findings) -> Any:
     if isinstance(value, str) and COMPONENT_NAME.fullmatch(value):
         return value
     remedy = "use lower-case letters, digits and underscores, beginning with a letter"
+    if isinstance(value, str) and _DASHED_NAME.fullmatch(value):
+        found.notice(at, f"is {value!r}, which other tools refuse as the name of a component; {remedy}")
+        return value
     return found.problem(at, f"is {kind_of(value)}, which cannot name a component", remedy)
 
 

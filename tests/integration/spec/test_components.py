@@ -209,10 +209,6 @@ def test_a_value_that_does_not_fit_is_told_at_the_step(folder: Path, given: str,
         ("", "jobs.crane.inputs.load is not given: it is a required input of the component 'crane'"),
         ("load: ./data/load.txt", "is './data/load.txt', and the input of the component 'crane' takes data of type"),
         ("load: 3", "is 3, and the input of the component 'crane' takes data of type uri_file"),
-        (
-            "load: {type: uri_folder, path: ./data}",
-            "is of type uri_folder, and the input of the component 'crane' is of",
-        ),
         ("load: {type: uri_file, path: ./data/none.txt}", "and there is nothing"),
     ],
 )
@@ -221,6 +217,36 @@ def test_data_that_does_not_fit_is_told_at_the_step(folder: Path, places: Places
     with pytest.raises(SpecInvalid) as caught:
         validate(load(folder), places=places).raise_if_any()
     assert [says in str(problem) for problem in caught.value.problems] == [True], str(caught.value)
+
+
+def test_data_of_another_form_than_declared_is_a_notice_and_what_is_written_counts(
+    folder: Path, places: Places
+) -> None:
+    change(folder / "pipeline.yml", "${{parent.inputs.load}}", "{type: uri_folder, path: ./data}")
+    found = validate(load(folder), places=places)
+    assert found.problems == ()
+    assert any(
+        "is of type uri_folder, and the input of the component 'crane' is of type uri_file" in n for n in found.notices
+    )
+    inputs = document(folder, places)["inputs"]
+    assert isinstance(inputs, dict) and inputs["load"] == {"type": "uri_folder", "path": str(folder / "data")}
+
+
+def test_what_a_step_makes_has_to_be_of_the_declared_form(folder: Path) -> None:
+    change(folder / "pipeline.yml", "jobs:\n", "jobs:\n  make: {command: x, outputs: {o: {type: uri_folder}}}\n")
+    change(folder / "pipeline.yml", "${{parent.inputs.load}}", "${{parent.jobs.make.outputs.o}}")
+    problems = refusal(folder)
+    assert len(problems) == 1
+    assert "jobs.crane.inputs.load is of type uri_folder, and the input of the component 'crane' is of" in problems[0]
+
+
+def test_a_dash_in_the_name_of_a_component_is_a_notice(folder: Path, places: Places) -> None:
+    change(folder / "parts/crane.yml", "name: crane", "name: big-crane")
+    assert any(
+        "crane.yml:2: name is 'big-crane', which other tools refuse" in n
+        for n in validate(load(folder), places=places).notices
+    )
+    assert step(folder, places).component == "big-crane:1"
 
 
 def test_extra_inputs_and_unknown_keys_of_a_step_over_a_component_are_notices(folder: Path, places: Places) -> None:

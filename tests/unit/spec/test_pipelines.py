@@ -260,6 +260,11 @@ def test_one_wrong_line_of_the_pipeline_gives_one_problem(lines: str, says: str)
     assert says in problems[0]
 
 
+def test_an_input_of_the_pipeline_that_is_wrong_is_told_once() -> None:
+    problems = told(SOUND.replace("cargo: {type: uri_folder, path: /data/cargo}", "cargo: {type: uri_folder}"))
+    assert len(problems) == 1 and problems[0].startswith("job.yml:5: inputs.cargo has no path")
+
+
 def test_everything_is_told_at_once() -> None:
     text = with_step(
         "inputs:\n  a: ${{parent.jobs.sfit.outputs.kept}}\n  b: ${{parent.inputs.rat}}\n  c: ${{parents.inputs.rate}}\n"
