@@ -455,6 +455,7 @@ class CommandLost(RunError):
     reason = "COMMAND_LOST"
     facts = ("what",)
     says = "{what} (infrastructure)"
+    what: str
 
 
 class OutputNotMade(RunError):

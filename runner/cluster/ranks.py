@@ -41,6 +41,7 @@ from runner.instance.ward import Ended, Errand, Lost, News, Process, Quiet, Refu
 
 STEP_S = 0.1
 SAY_S = 2.0
+LOOK_S = 10.0
 HEAR_S = 5.0
 ANSWER_S = 60.0
 END_S = 10.0
@@ -148,8 +149,10 @@ class RayRanks:
         said = time.monotonic() + SAY_S
         while not self._group.wait(STEP_S):
             check()
-            if said and time.monotonic() >= said:
-                said = 0.0
+            if time.monotonic() >= said:
+                said += LOOK_S
+                if self._address is not None:
+                    self._check_size(ray, count)  # nodes come and go
                 wants = " and ".join(f"{value:g} {name}" for name, value in bundle.items())
                 free = ray.available_resources().get("CPU", 0.0)
                 have = ray.cluster_resources().get("CPU", 0.0)

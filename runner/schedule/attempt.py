@@ -7,8 +7,8 @@ grows beside its target instead, in a hidden folder, so that publishing is renam
 
 from __future__ import annotations
 
-import errno
 import os
+import shutil
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ import msgspec
 
 from runner.dataset.storage import copy_range, telling
 from runner.entity.command import CommandInput, CommandOutput, CommandSpec
-from runner.errors import EmptyInput, StorageFailed
+from runner.errors import EmptyInput
 from runner.instance.reaper import end_descendants
 from runner.instance.ward import Errand
 from runner.store.home import JobFolder
@@ -228,4 +228,4 @@ def _take_back(folder: JobFolder, name: str) -> None:
         if place.parent.is_dir() and not place.exists():
             kept.rename(place)
             return
-    raise StorageFailed(str(kept), os.strerror(errno.EEXIST))
+    shutil.rmtree(kept)

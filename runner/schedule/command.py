@@ -17,7 +17,7 @@ import msgspec
 from runner.entity.command import PARAMETER_PROPERTY, CommandSpec
 from runner.entity.job import JobError
 from runner.entity.status import JobStatus
-from runner.errors import CommandFailed, OutputNotMade
+from runner.errors import CommandFailed, CommandLost, OutputNotMade
 from runner.instance.ward import Ward
 from runner.schedule.attempt import Attempt, Result, attempts_of, end_leftovers
 from runner.schedule.command_run import CommandRun, Crew
@@ -30,9 +30,15 @@ from runner.store.home import Home
 
 log = logging.getLogger(__name__)
 
+LOSSES = 3
+"""How often a command may lose what watches over its processes, and is tried again without that being its fault."""
+
 
 class CommandDriver:
     """Runs the command job `name` of a home; neither Ray nor pyarrow is imported for one process on this machine."""
+
+    _crew: Crew
+    _spec: CommandSpec
 
     def __init__(self, home: Home, name: str) -> None:
         self._home, self._name = home, name
@@ -40,12 +46,12 @@ class CommandDriver:
         self._folder = home.job(name)
         self._attempt: Attempt | None = None
         self._mlflow: MlflowRun | None = None
-        self._crew: Crew | None = None
         self._environment = dict(os.environ)  # before anything of Ray's is put there
 
     def run(self) -> int:
         """Run the job to a terminal status and return its exit code; 0 without a word when another driver runs it."""
-        with Ward.fork() as self._ward:
+        with Ward.fork() as ward:
+            self._crew = ward
             return self._shell.run(self)
 
     def cancel(self) -> None:
@@ -100,15 +106,14 @@ class CommandDriver:
 
     def close(self) -> None:
         """Nothing of the command outlives the lock."""
-        self._ward.close()
-        if self._crew is not None:
-            self._crew.close()
+        self._crew.close()
 
     # ---- attempts ---------------------------------------------------------------------------------------
     def _try_until_good(self, number: int) -> None:
-        self._crew = self._muster()
-        runs = CommandRun(self._shell, self._spec, self._crew, {} if self._spec.ray_address else self._environment)
-        left = self._spec.max_retries
+        runs = CommandRun(self._shell, self._spec, {} if self._spec.ray_address else self._environment)
+        retries, losses = self._spec.max_retries, LOSSES
+        if not self._is_for_the_warden:
+            self._replace_crew()
         while True:
             number += 1
             attempt = Attempt(self._spec, self._folder, number)
@@ -119,11 +124,18 @@ class CommandDriver:
                 return
             except (CommandFailed, OutputNotMade) as error:
                 attempt.record(Result(is_good=False, what=str(error)))
-                if not left:
+                if not retries:
                     raise
-                left -= 1
-                log.warning("attempt %d: %s; it is tried again", number, error)
-                attempt.clear_nurseries()
+                retries -= 1
+                why: Exception = error
+            except CommandLost as error:
+                if not losses:
+                    raise CommandLost(f"{error.what}, as {LOSSES} times before") from error
+                losses -= 1
+                why = error
+                self._replace_crew()
+            log.warning("attempt %d: %s; it is tried again", number, why)
+            attempt.clear_nurseries()
 
     def _prepare(self, attempt: Attempt) -> None:
         try:
@@ -136,19 +148,27 @@ class CommandDriver:
 
     def _run(self, runs: CommandRun, attempt: Attempt) -> None:
         assert self._mlflow is not None
-        codes = runs.run(attempt, self._mlflow.variables)
+        codes = runs.run(attempt, self._crew, self._mlflow.variables)
         check_made(attempt)
         attempt.record(Result(is_good=True, codes=codes))
 
-    def _muster(self) -> Crew:
-        """Who runs it: the warden for one process on this machine, else Ray."""
+    @property
+    def _is_for_the_warden(self) -> bool:
+        """Whether the command needs no Ray: one process on this machine, or any number with `compute: local`."""
         spec, said = self._spec, self._spec.distribution
         is_plain = rank_count(spec) == 1 and (said is None or said.kind != "ray") and not spec.gpu_count
-        if spec.compute == "local" or (is_plain and spec.ray_address is None):
-            return self._ward
+        return spec.compute == "local" or (is_plain and spec.ray_address is None)
+
+    def _replace_crew(self) -> None:
+        """Another warden, or actors, for the one there is."""
+        self._crew.close()
+        if self._is_for_the_warden:
+            self._crew = Ward.spawn()
+            return
         from runner.cluster.ranks import RayRanks
 
-        return RayRanks(
+        spec, said = self._spec, self._spec.distribution
+        self._crew = RayRanks(
             self._home.ray,
             spec.ray_address,
             self._shell.pulse.say,

@@ -58,14 +58,14 @@ class Crew(Protocol):
 
 
 class CommandRun:
-    """Runs attempts of one job, one after the other; the clock of the time-out runs on from the first start."""
+    """Runs attempts of one job, one after the other; the clock of the time-out runs on, but not without a place."""
 
-    def __init__(self, shell: Shell, spec: CommandSpec, crew: Crew, base: Mapping[str, str]) -> None:
+    def __init__(self, shell: Shell, spec: CommandSpec, base: Mapping[str, str]) -> None:
         """`base` is the environment that processes begin with; the instances' own where it is empty."""
-        self._shell, self._spec, self._crew, self._base = shell, spec, crew, base
+        self._shell, self._spec, self._base = shell, spec, base
         self._limit: float | None = None
 
-    def run(self, attempt: Attempt, mlflow: Mapping[str, str]) -> list[int]:
+    def run(self, attempt: Attempt, crew: Crew, mlflow: Mapping[str, str]) -> list[int]:
         """Run the command once and return the exit codes of its processes, of which each was a success.
 
         When this returns or raises, nothing is left of them.
@@ -79,11 +79,14 @@ class CommandRun:
         cancelled = self._shell.cancelled
         if self._shell.store.get(self._spec.name).status is not JobStatus.RUNNING:
             self._shell.move(JobStatus.QUEUED)
-        seats = self._crew.place(seat_count(self._spec), port_count(self._spec), cancelled.check)
+        since = time.monotonic()
+        seats = crew.place(seat_count(self._spec), port_count(self._spec), cancelled.check)
+        if self._limit is not None:
+            self._limit += time.monotonic() - since
         cancelled.check()
         processes = self._processes(attempt, ranks_of(self._spec, seats), mlflow)
-        self._crew.run(processes, grace_s=self._spec.cancel_grace_s, token=attempt.token, errand=attempt.errand)
-        return self._watch(processes, own_variables(attempt))
+        crew.run(processes, grace_s=self._spec.cancel_grace_s, token=attempt.token, errand=attempt.errand)
+        return self._watch(processes, crew, own_variables(attempt))
 
     def _processes(self, attempt: Attempt, ranks: Sequence[Rank], mlflow: Mapping[str, str]) -> list[Process]:
         text = command_text(attempt)
@@ -110,17 +113,17 @@ class CommandRun:
             )
         return processes
 
-    def _watch(self, processes: Sequence[Process], variables: Mapping[str, str]) -> list[int]:
+    def _watch(self, processes: Sequence[Process], crew: Crew, variables: Mapping[str, str]) -> list[int]:
         """Wait for the end of all of them; the first to end badly ends the others."""
         poll = select.poll()
-        poll.register(self._crew.fileno(), select.POLLIN)
+        poll.register(crew.fileno(), select.POLLIN)
         poll.register(self._shell.cancelled, select.POLLIN)
         codes: dict[int, int] = {}
         end: Exception | None = None
         while True:
             left = None if self._limit is None or end else max(0.0, self._limit - time.monotonic()) * 1000 + 1
             ready = [descriptor for descriptor, _ in poll.poll(left)]
-            heard = self._crew.hear() if self._crew.fileno() in ready else []
+            heard = crew.hear() if crew.fileno() in ready else []
             was = end
             for news in heard:
                 match news:
@@ -146,7 +149,7 @@ class CommandRun:
             elif self._limit is not None and end is None and time.monotonic() >= self._limit:
                 end = CommandTimedOut(self._spec.timeout_s)
             if end is not None and was is None:
-                self._crew.stop()
+                crew.stop()
 
     def _begin(self) -> Exception | None:
         """All have started, so the clock runs; what is to end them at once, if anything."""

@@ -206,5 +206,7 @@ def test_a_host_that_does_not_see_the_home_is_brought_the_code_and_sends_its_log
         driver = commands.start("lost")
         commands.pids(count=2)
         hosts.pull()
-        assert "is gone" in commands.finish(driver, "lost").failed("COMMAND_LOST")
+        done = commands.finish(driver, "lost")
+        assert "2 instances, the cluster has 1 node" in done.failed("CLUSTER_TOO_SMALL")
+        assert "is gone" in done.said
     commands.close()

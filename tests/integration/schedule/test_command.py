@@ -51,6 +51,17 @@ def test_outputs_and_logs_are_there_before_and_kept_as_artifacts(commands: Comma
     assert (done.folder.artifacts / "logs/deep/b.txt").read_text() == "b\n"
 
 
+def test_artifacts_are_those_of_the_last_attempt_and_the_earlier_ones_keep_theirs(commands: Commands) -> None:
+    command = (
+        f"echo x >> {commands.note('tries')}; wc -l < {commands.note('tries')} > outputs/n; test $(cat outputs/n) = 3"
+    )
+    commands.run(command).failed("COMMAND_FAILED")
+    commands.resume().failed("COMMAND_FAILED")
+    done = commands.resume().ok()
+    assert (done.folder.artifacts / "outputs/n").read_text() == "3\n"
+    assert [(done.folder.attempts / f"{n}/work/outputs/n").read_text() for n in (1, 2)] == ["1\n", "2\n"]
+
+
 def test_inputs_come_by_their_mode(commands: Commands) -> None:
     list_file, tree = commands.write("data/list.txt", "berth"), commands.write("data/tree/deep/x", "tide").parents[1]
     done = commands.run(

@@ -107,11 +107,10 @@ def test_a_time_out_fails_it_and_is_not_tried_again(commands: Commands) -> None:
 
 
 @pytest.mark.parametrize("who", ["driver", "both", "warden"])
-def test_nothing_outlives_what_is_killed(commands: Commands, who: str) -> None:
+def test_nothing_outlives_what_is_killed_and_it_is_tried_again(commands: Commands, who: str) -> None:
     sign = commands.note("sign")
     command = f"if [ -e {sign} ]; then echo again > ${{{{outputs.o}}}}; exit; fi; touch {sign}; {stubborn(commands)}"
-    if who == "both":
-        command = command.replace("os.environ.clear()", "")
+    if who != "driver":  # without its warden a process is known by its environment alone
         script = commands.root / "stubborn.py"
         script.write_text(script.read_text().replace("os.environ.clear()", "pass"))
     commands.create(command, outputs=(commands.file("o", "o"),))
@@ -127,17 +126,18 @@ def test_nothing_outlives_what_is_killed(commands: Commands, who: str) -> None:
     done = commands.finish(driver)
     if who == "driver":
         commands.wait_for(lambda: not any(map(is_running, [*pids, warden])))
-    if who == "warden":
-        done.failed("COMMAND_LOST")
-    else:
-        assert (done.code, str(done.job.status)) == (-signal.SIGKILL, "Running")
-    commands.resume().ok()
-    assert (commands.root / "o").read_text() == "again\n"
     if who != "warden":
-        all_gone(pids)
-    else:  # without its environment only its parent told whose it was
-        for pid in filter(is_running, pids):
-            os.kill(pid, signal.SIGKILL)
+        assert (done.code, str(done.job.status)) == (-signal.SIGKILL, "Running")
+        done = commands.resume()
+    done.ok()
+    assert (commands.root / "o").read_text() == "again\n"
+    all_gone(pids)
+
+
+def test_a_command_that_always_kills_its_warden_comes_to_an_end(commands: Commands) -> None:
+    note = commands.note("tries")
+    done = commands.run(f"echo x >> {note}; kill -KILL $PPID; exec sleep 1000")
+    assert "3 times before" in done.failed("COMMAND_LOST") and note.read_text() == "x\n" * 4
 
 
 def test_ranks_end_together_when_cancelled(commands: Commands) -> None:
