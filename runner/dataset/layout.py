@@ -81,6 +81,10 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
         return {(mark.mini_batch, mark.first_item): (mark.at_row, mark.at_byte) for mark in self.marks}
 
 
+_LAYOUT = msgspec.json.Decoder(Layout)
+"""Made here: msgspec crashes when two threads decode a type for the first time at once."""
+
+
 def write_layout(path: Path, layout: Layout) -> None:
     """Write it durably: a checksum, a line feed, JSON."""
     body = msgspec.json.encode(layout)
@@ -96,7 +100,7 @@ def read_layout(path: Path) -> Layout | None:
     try:
         if data[:9] != b"%08x\n" % crc32(data[9:]):
             raise ValueError("its checksum does not match")
-        return msgspec.json.decode(data[9:], type=Layout)
+        return _LAYOUT.decode(data[9:])
     except ValueError as error:
         raise StorageFailed(str(path), f"is damaged ({error}); submit the job again") from None
 

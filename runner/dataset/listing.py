@@ -41,6 +41,10 @@ class _Manifest(msgspec.Struct):
     parts: list[_ManifestPart] | None = None
 
 
+_MANIFEST = msgspec.json.Decoder(_Manifest)
+"""Made here: msgspec crashes when two threads decode a type for the first time at once."""
+
+
 def shown(path: str) -> str:
     r"""The path as text that can be printed anywhere: bytes that are no UTF-8 as `\xNN`."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
@@ -158,7 +162,7 @@ def _manifest_parts(folder: str) -> list[ListedFile] | None:
     path = os.path.join(folder, MANIFEST)
     try:
         with open(path, "rb") as file:
-            manifest = msgspec.json.decode(file.read(), type=_Manifest)
+            manifest = _MANIFEST.decode(file.read())
     except msgspec.ValidationError:
         return None
     except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:

@@ -26,6 +26,9 @@ class _Grace(msgspec.Struct):
     cancel_grace_s: float = CANCEL_GRACE_S
 
 
+_GRACE = msgspec.json.Decoder(_Grace)
+
+
 def end_deaf(store: Store, state: JobState) -> None:
     """Kill the driver of a job that was asked to end, if it is stopped or has let its time pass."""
     folder = store.home.job(state.name)
@@ -58,6 +61,6 @@ def _kill(holder: Holder, job: str) -> None:
 
 def _grace_of(folder: JobFolder) -> float:
     try:
-        return msgspec.json.decode(folder.spec.read_bytes(), type=_Grace).cancel_grace_s
+        return _GRACE.decode(folder.spec.read_bytes()).cancel_grace_s
     except (OSError, msgspec.MsgspecError):
         return CANCEL_GRACE_S

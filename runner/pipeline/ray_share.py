@@ -18,6 +18,10 @@ from runner.schedule.rank_environment import rank_count
 
 log = logging.getLogger(__name__)
 
+_DECODERS: dict[type[CommandSpec] | type[ParallelSpec], msgspec.json.Decoder[CommandSpec | ParallelSpec]] = {
+    kind: msgspec.json.Decoder(kind) for kind in (CommandSpec, ParallelSpec)
+}
+"""Made here: msgspec crashes when two threads decode a type for the first time at once."""
 ENDING_S = 60.0
 """How long a Ray that is just ending may take."""
 
@@ -42,7 +46,7 @@ class RayShare:
 
     def take_for(self, spec_file: Path, kind: type[CommandSpec] | type[ParallelSpec]) -> None:
         """Take the share, if the step of this spec needs Ray and it was not taken yet."""
-        spec = msgspec.json.decode(spec_file.read_bytes(), type=kind)
+        spec = _DECODERS[kind].decode(spec_file.read_bytes())
         if not uses_embedded_ray(spec):
             return
         with self._mutex:

@@ -40,11 +40,15 @@ class Redrive(msgspec.Struct, frozen=True):
     def read(folder: JobFolder) -> Redrive | None:
         """What the run is to redrive, None for nothing."""
         try:
-            return msgspec.json.decode(folder.redrive.read_bytes(), type=Redrive)
+            return _REDRIVE.decode(folder.redrive.read_bytes())
         except FileNotFoundError:
             return None
         except (OSError, msgspec.MsgspecError) as error:
             raise StorageFailed(str(folder.redrive), f"cannot be read: {error}") from None
+
+
+_REDRIVE = msgspec.json.Decoder(Redrive)
+"""Made here: msgspec crashes when two threads decode a type for the first time at once."""
 
 
 def count_ends(store: Store, name: str) -> int:

@@ -57,6 +57,10 @@ class Holder:
             os.close(descriptor)
 
 
+_HOLDER = msgspec.json.Decoder(Holder)
+"""Made here: msgspec crashes when two threads decode a type for the first time at once."""
+
+
 def this_process() -> Holder:
     """The process that asks."""
     pid = os.getpid()
@@ -66,7 +70,7 @@ def this_process() -> Holder:
 def read_holder(path: Path) -> Holder | None:
     """Who signed a lock's file last; None when nobody did. It may be gone by now."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Holder)
+        return _HOLDER.decode(path.read_bytes())
     except (FileNotFoundError, msgspec.MsgspecError):
         return None
 
