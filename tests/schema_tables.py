@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from runner.spec import command_schema, data_shapes, job_schema, pipeline_schema, schema
+from runner.spec import command_schema, data_file, data_shapes, job_schema, pipeline_schema, schema
 from runner.spec.shapes import Key
 
 PAGE = Path(__file__).parents[1] / "docs" / "reference" / "job-yaml.md"
@@ -40,6 +40,7 @@ TABLES: dict[str, Mapping[str, Key]] = {
     "A component": pipeline_schema.IDENTITY_KEYS,
     "Inputs that a component declares": pipeline_schema.DECLARED_INPUT.keys,
     "Outputs that a component declares": pipeline_schema.DECLARED_OUTPUT.keys,
+    "A file of data": data_file.DATA.keys,
     "`resources`": job_schema.RESOURCES.keys,
     "`inputs`": data_shapes.INPUT.keys,
     "`outputs`": data_shapes.OUTPUT.keys,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -42,21 +42,35 @@ def show_data(reference: str, server: str | None, form: str) -> None:
 
 
 @data.command("create")
-@click.argument("name")
-@click.option("--path", required=True, metavar="PATH", help="A file or a folder; it is referred to and not copied.")
+@click.argument("name", required=False)
+@click.option("--path", metavar="PATH", help="A file or a folder; it is referred to and not copied.")
+@click.option("-f", "--file", metavar="FILE", help="A YAML file with name, path and the rest, in place of the options.")
 @click.option("--type", "kind", help="uri_file, uri_folder or mltable; by default what the path is.")
 @click.option("--version", help="By default the next one.")
-@click.option("--description", default="", help="For readers.")
+@click.option("--description", help="For readers.")
 @server_option
 @output_option("json")
 def create_data(
-    name: str, path: str, kind: str | None, version: str | None, description: str, server: str | None, form: str
+    name: str | None,
+    path: str | None,
+    file: str | None,
+    kind: str | None,
+    version: str | None,
+    description: str | None,
+    server: str | None,
+    form: str,
 ) -> None:
     """Register data that is there under a name and a version, which never change afterwards."""
-    made = connect(server).data.create_or_update(
-        name=name, path=path, type=kind, version=version, description=description
-    )
-    _tell(made, form)
+    given = {"name": name, "path": path, "type": kind, "version": version, "description": description}
+    said: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+    if file is not None:
+        from runner.spec.data_file import load_data
+
+        said = load_data(file) | said
+    for key, remedy in (("name", "write it first"), ("path", "write --path PATH, or --file FILE")):
+        if key not in said:
+            raise ArgumentInvalid(key, f"is missing; {remedy}")
+    _tell(connect(server).data.create_or_update(**said), form)
 
 
 @click.group()

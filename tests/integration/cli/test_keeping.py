@@ -75,6 +75,24 @@ def test_data_is_registered_listed_shown_and_used(bench: Bench) -> None:
     assert bench.run("data", "show", "salt").code == 2
 
 
+def test_data_is_registered_from_a_file(bench: Bench) -> None:
+    (bench.data / "ore.txt").write_text("tin\n")
+    path = bench.folder / "parts" / "ore.yml"
+    path.parent.mkdir()
+    path.write_text("$schema: x\nname: ore\nversion: 7\ntype: uri_file\npath: ../data/ore.txt\ntags: {team: salt}\n")
+    made = bench.run("data", "create", "-f", path, "--output", "json").ok().json
+    assert (made["name"], made["version"], made["type"], made["tags"]) == ("ore", "7", "uri_file", {"team": "salt"})
+    assert made["path"] == str(bench.data / "ore.txt")
+    assert bench.run("data", "create", "-f", path, "--version", "8").ok().out == "azureml:ore:8\n"
+    path.write_text("nme: ore\ntype: uri_fil\n")
+    refused = bench.run("data", "create", "-f", path)
+    assert refused.code == 2
+    assert {int(line) for line in re.findall(r"ore\.yml:(\d+): ", refused.err)} == {1, 2} and "`name`" in refused.err
+    for arguments in (("-f", "nowhere.yml"), (), ("ore",), ("--path", "data")):
+        missing = bench.run("data", "create", *arguments)
+        assert missing.code == 2 and "Traceback" not in missing.err
+
+
 def test_an_output_with_a_name_is_registered_by_the_job_that_makes_it(bench: Bench) -> None:
     job = command(bench, "echo tin > ${{outputs.o}}", outputs={"o": {**FILE, "name": "ingots"}})
     submit(bench, write(bench, job)).ok()
