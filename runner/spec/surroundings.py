@@ -173,7 +173,10 @@ def _check_apart(
         at = ("outputs", target.name, "path")
         if target.path in taken:
             found.problem(at, f"leads to {target.path}, as that of {taken[target.path]} does", "write another path")
+        elif document["type"] == "command":
+            _check_nested(target, taken, found)
         taken.setdefault(target.path, target.name)
+        _check_holds(at, target, _kept(document, base, places), found)
         for name, value in document["inputs"].items():
             try:
                 placed = None if is_literal(value) else place_input(value, base, places)
@@ -184,6 +187,36 @@ def _check_apart(
                 found.problem(at, what, "write a path outside the input")
             elif placed is not None and Path(target.path).is_relative_to(placed):
                 found.notice(at, f"leads to {target.path}, inside the input {name}: the next run would read it")
+
+
+def _check_nested(target: Target, taken: Mapping[str, str], found: Findings) -> None:
+    """Outputs of a command appear whole, each by one move, so one cannot lie in another."""
+    for path, name in taken.items():
+        if Path(target.path).is_relative_to(path) or Path(path).is_relative_to(target.path):
+            at = ("outputs", target.name, "path")
+            found.problem(at, f"leads to {target.path}, and that of {name} to {path}", "write paths side by side")
+
+
+def _kept(document: Mapping[str, Any], base: Path, places: Places) -> dict[str, Path]:
+    """What must not be replaced by an output."""
+    holder = document if document["type"] == "command" else document.get("task", {})
+    kept = {"the runner's own home": Path(os.path.abspath(places.home))}
+    try:
+        code = place(holder["code"], base, None) if holder.get("code") else None
+    except Unplaceable:
+        code = None
+    return kept if code is None else {**kept, "the code": Path(code)}
+
+
+def _check_holds(at: tuple[str, ...], target: Target, kept: Mapping[str, Path], found: Findings) -> None:
+    for what, path in kept.items():
+        if path.is_relative_to(target.path):
+            found.problem(at, f"leads to {target.path}, where {what} is", "write another path")
+        elif what == "the code" and path.is_dir() and Path(target.path).is_relative_to(path):
+            inside = Path(target.path).relative_to(path).as_posix()
+            if not IgnoreRules.of_folder(path).leaves_out_below(inside):
+                told = f"leads to {target.path}, inside the code: the next run would have it as part of its code"
+                found.notice(at, f"{told}; write another path, or name it in .amlignore")
 
 
 def say_fallbacks(document: Mapping[str, Any], places: Places, found: Findings) -> None:

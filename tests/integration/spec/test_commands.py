@@ -213,7 +213,7 @@ def test_modes_and_uris_reach_the_driver(folder: Path, places: Places) -> None:
 def test_data_that_is_missing_or_of_the_wrong_kind_is_told_with_its_line(folder: Path, places: Places) -> None:
     (folder / "job.yml").write_text(
         JOB.replace("./data/list.txt", "./data").replace("rate: 1.0", "rate: 1.0\n  more: {path: ./data/list.txt}")
-        + "  late: {path: ./out}\n"
+        + "  late: {path: ./later}\n"
     )
     found = validate(load_job(folder / "job.yml"), places=places)
     told = [str(problem).replace(f"{folder}/", "") for problem in found.problems]
@@ -232,6 +232,38 @@ def test_targets_that_exist_are_refused_unless_they_may_be_replaced(folder: Path
     assert "the output target exists already" in problem.what
     willing = load_job(folder / "job.yml", params_override=[{"runner.overwrite": True}])
     assert validate(willing, places=places).problems == ()
+
+
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [
+        (".", "leads to {folder}, where the input data is"),
+        ("./src", "leads to {folder}/src, where the code is"),
+        ("/", "leads to /, where the runner's own home is"),
+        ("./out", "leads to {folder}/out, and that of made to {folder}/out/made.txt"),
+        ("./out/made.txt/x", "leads to {folder}/out/made.txt/x, and that of made to {folder}/out/made.txt"),
+        ("./out/made.txt", "leads to {folder}/out/made.txt, as that of made does"),
+    ],
+)
+def test_an_output_does_not_replace_what_is_needed(path: str, says: str, folder: Path, places: Places) -> None:
+    (folder / "job.yml").write_text(JOB.replace("side:", f"side: {{path: {path}}}") + "runner: {overwrite: true}\n")
+    told = [problem.what for problem in validate(load_job(folder / "job.yml"), places=places).problems]
+    assert f"outputs.side.path {says.format(folder=folder)}" in told
+
+
+def test_an_output_inside_the_code_is_said_unless_it_is_ignored(folder: Path, places: Places) -> None:
+    (folder / "job.yml").write_text(JOB.replace("code: ./src", "code: ."))
+
+    def said() -> list[str]:
+        found = validate(load_job(folder / "job.yml"), places=places)
+        assert found.problems == ()
+        return [notice for notice in found.notices if "part of its code" in notice]
+
+    assert [notice.split(", ")[0] for notice in said()] == [
+        f"{folder}/job.yml:9: outputs.made.path leads to {folder}/out/made.txt"
+    ]
+    (folder / ".amlignore").write_text("out/\n")
+    assert said() == []
 
 
 def test_a_search_space_is_refused_at_submission_only(folder: Path, places: Places) -> None:
