@@ -36,7 +36,8 @@ class PlainSteps:
     def __init__(self, *, is_new: bool) -> None:
         """`is_new`: what has ended before the first look is told too."""
         self._is_quiet = not is_new
-        self._begun: set[str] = set()
+        self._begun: dict[str, int] = {}
+        """By step, the run in which it was told to have begun."""
         self._ended: set[str] = set()
         self._last, self._message = -EVERY_S, ""
 
@@ -63,14 +64,15 @@ class PlainSteps:
             lines = []
             if is_live(step):
                 self._ended.discard(step.step)  # a new run of it
-                if step.step not in self._begun:
-                    lines.append(_began(step))
-                self._begun.add(step.step)
+                before = self._begun.setdefault(step.step, 0)
+                if before < step.run_number:
+                    lines.append(_began(step) if not before else _goes_on(step))
+                self._begun[step.step] = step.run_number
             elif step.status.is_terminal:
                 if step.step not in self._ended:
                     lines.append(_ended(step))
                 self._ended.add(step.step)
-                self._begun.discard(step.step)
+                self._begun.pop(step.step, None)
             for line in () if self._is_quiet and step.status.is_terminal else lines:
                 say(line)
         self._is_quiet = self._is_quiet and not steps
@@ -79,6 +81,11 @@ class PlainSteps:
 def _began(step: JobState) -> str:
     reason = first_line(step.reuse_reason.removeprefix("ran: "))
     return f"{step.step} began" + (f" ({reason})" if reason else "")
+
+
+def _goes_on(step: JobState) -> str:
+    """A step that had begun, and has lost its driver meanwhile."""
+    return f"{step.step} goes on, run {step.run_number}" + (f": {first_line(step.message)}" if step.message else "")
 
 
 def _ended(step: JobState) -> str:

@@ -69,6 +69,15 @@ def test_a_step_that_is_resumed_is_told_again(capsys: pytest.CaptureFixture[str]
     assert said(capsys)[1:] == ["dig began", "dig Completed"]
 
 
+def test_a_step_that_lost_its_driver_is_told_to_go_on(capsys: pytest.CaptureFixture[str]) -> None:
+    view = PlainSteps(is_new=True)
+    view.show(PIPELINE, [step("dig", S.RUNNING)])
+    lost = step("dig", S.STARTING, run_number=2, message="its driver was lost")
+    for _ in range(2):
+        view.show(PIPELINE, [lost])
+    assert said(capsys)[-1:] == ["dig goes on, run 2: its driver was lost"]
+
+
 def drawn(*steps: JobState, room: int = 30) -> str:
     console = Console(file=io.StringIO(), width=120, color_system=None)
     console.print(picture(PIPELINE, steps, room, 61.0))
