@@ -41,6 +41,10 @@ class _Trailer(msgspec.Struct, kw_only=True):
     crc32: int
 
 
+_HEADER, _TRAILER = msgspec.json.Decoder(_Header), msgspec.json.Decoder(_Trailer)
+_FILES, _UNITS = msgspec.json.Decoder(PlanFile), msgspec.json.Decoder(Unit)
+
+
 def save_plan(plan: Plan, path: str | os.PathLike[str]) -> None:
     """Write the plan; after the return it survives a crash of the machine."""
     target = Path(path)
@@ -114,14 +118,14 @@ def _decode(data: bytes) -> Plan:
     if not header_end or not body_end or data[-1:] != b"\n":
         raise ValueError("it is cut short")
     view = memoryview(data)
-    header = msgspec.json.decode(view[:header_end], type=_Header)
+    header = _HEADER.decode(view[:header_end])
     if header.version != PLAN_VERSION:
         raise ValueError(f"version {header.version} is not known to this release")
-    trailer = msgspec.json.decode(view[body_end:], type=_Trailer)
+    trailer = _TRAILER.decode(view[body_end:])
     if zlib.crc32(view[:body_end]) != trailer.crc32:
         raise ValueError("its checksum is wrong")
-    files = msgspec.json.Decoder(PlanFile).decode_lines(view[header_end : trailer.units_at])
-    units = msgspec.json.Decoder(Unit).decode_lines(view[trailer.units_at : body_end])
+    files = _FILES.decode_lines(view[header_end : trailer.units_at])
+    units = _UNITS.decode_lines(view[trailer.units_at : body_end])
     if (len(files), len(units)) != (trailer.file_count, trailer.unit_count):
         raise ValueError("its counts are wrong")
     return Plan(

@@ -61,6 +61,7 @@ GLANCE_S = 1.0
 """A reader that looks whether a driver lives holds the lock for a moment."""
 HANDS = 4
 _S = JobStatus
+_SPEC = msgspec.json.Decoder(PipelineSpec)
 _MOVING = (_S.RUNNING, _S.FINALIZING, _S.COMPLETED)
 _TO_END = (_S.CANCEL_REQUESTED, _S.NOT_RESPONDING)
 
@@ -427,6 +428,6 @@ class PipelineDriver:
 
 def _read_spec(folder: JobFolder) -> PipelineSpec:
     try:
-        return msgspec.json.decode(folder.spec.read_bytes(), type=PipelineSpec)
+        return _SPEC.decode(folder.spec.read_bytes())
     except (OSError, msgspec.MsgspecError) as error:
         raise StorageFailed(str(folder.spec), f"cannot be read: {error}") from None

@@ -44,6 +44,9 @@ class _Answer(msgspec.Struct, frozen=True):
     error: str = ""
 
 
+_REQUEST, _ANSWER = msgspec.json.Decoder(_Request), msgspec.json.Decoder(_Answer)
+
+
 class NurseryGone(Exception):
     """The nursery has died, or does not answer; whether it has forked is not known."""
 
@@ -104,7 +107,7 @@ class Nursery:
         if not data:
             raise NurseryGone("it has closed its end")
         self._socket.settimeout(ANSWER_S)
-        answer = msgspec.json.decode(data, type=_Answer)
+        answer = _ANSWER.decode(data)
         if answer.error or not descriptors:
             raise StorageFailed(str(log_path), f"no driver could be started: {answer.error}")
         os.set_inheritable(descriptors[0], False)
@@ -163,7 +166,7 @@ def _fork(
 ) -> tuple[int, int] | None:
     """Fork a driver and answer; its id and a descriptor of it, or None when that could not be."""
     try:
-        request = msgspec.json.decode(data, type=_Request)
+        request = _REQUEST.decode(data)
         talk = os.open(request.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             pid = os.fork()

@@ -23,6 +23,9 @@ class _Grace(msgspec.Struct):
     cancel_grace_s: float = CANCEL_GRACE_S
 
 
+_GRACE = msgspec.json.Decoder(_Grace)
+
+
 def read_spec(folder: JobFolder) -> ParallelSpec:
     """The resolved parallel job."""
     return _read(folder, _PARALLEL)
@@ -41,7 +44,7 @@ def read_command(folder: JobFolder) -> CommandSpec:
 def cancel_grace_of(folder: JobFolder) -> float:
     """How long user code may go on after a cancel; what is usual when the job does not say."""
     try:
-        return msgspec.json.decode(folder.spec.read_bytes(), type=_Grace).cancel_grace_s
+        return _GRACE.decode(folder.spec.read_bytes()).cancel_grace_s
     except (OSError, msgspec.MsgspecError):
         return CANCEL_GRACE_S
 
