@@ -34,7 +34,7 @@ class PlainSteps:
     """A line when a step begins, ends or is reused; the counts every five seconds, the first at once."""
 
     def __init__(self, *, is_new: bool) -> None:
-        """`is_new`: what has ended before the first look is told too."""
+        """`is_new`: what has begun or ended before the first look is told too."""
         self._is_quiet = not is_new
         self._begun: dict[str, int] = {}
         """By step, the run in which it was told to have begun."""
@@ -73,7 +73,7 @@ class PlainSteps:
                     lines.append(_ended(step))
                 self._ended.add(step.step)
                 self._begun.pop(step.step, None)
-            for line in () if self._is_quiet and step.status.is_terminal else lines:
+            for line in () if self._is_quiet else lines:
                 say(line)
         self._is_quiet = self._is_quiet and not steps
 

@@ -53,10 +53,10 @@ def test_a_step_that_is_reused_is_told_with_its_reason(capsys: pytest.CaptureFix
     assert said(capsys)[0] == f"dig: {reason}"
 
 
-def test_what_had_ended_before_a_watch_began_is_only_counted(capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_had_begun_or_ended_before_a_watch_began_is_only_counted(capsys: pytest.CaptureFixture[str]) -> None:
     view = PlainSteps(is_new=False)
     view.show(PIPELINE, [step("dig", S.COMPLETED, start_time=0.0, end_time=1.0), step("mill", S.RUNNING)])
-    assert said(capsys) == ["mill began", "1/2 steps done, 1 running (mill), 0 failed"]
+    assert said(capsys) == ["1/2 steps done, 1 running (mill), 0 failed"]
     view.show(PIPELINE, [step("dig", S.COMPLETED), step("mill", S.CANCELED)])
     assert said(capsys) == ["mill Canceled"]
 
