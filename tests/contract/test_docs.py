@@ -102,6 +102,14 @@ def test_the_page_of_python_names_every_public_name() -> None:
     assert {name for row in rows for name in re.findall(r"`(\w+)`", row[0])} <= set(runner.__all__)
 
 
+def test_the_page_of_grpc_names_only_calls_that_there_are() -> None:
+    proto = (ROOT / "protos" / "runner" / "api" / "v1" / "job_service.proto").read_text()
+    calls = set(re.findall(r"^  rpc (\w+)\(", proto, re.MULTILINE))
+    verbs = "Create|Get|List|Update|Delete|Cancel|Resume|Redrive|Watch|Read|Publish|Submit"
+    told = set(re.findall(rf"`((?:{verbs})[A-Z]\w+)`", (DOCS / "reference" / "grpc.md").read_text()))
+    assert told <= calls and {"WatchJob", "ListSteps", "CreateAsset", "SubmitPublishedPipeline"} <= told
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_what_is_imported_from_runner_on_a_page_is_there(page: Path) -> None:
     for code in re.findall(r"^```python\n(.*?)^```$", page.read_text(), re.DOTALL | re.MULTILINE):
