@@ -79,12 +79,13 @@ def _top(
 
 def _from_component(top: Scope, component: Component) -> tuple[Scope, Scope, Mapping[str, Any]]:
     """A pipeline whose steps are those of a component: the pipeline stands around it as around a sub-pipeline."""
+    top.outputs = {**{name: {} for name in component.outputs}, **top.outputs}
     inputs = {name: f"${{{{parent.inputs.{name}}}}}" for name in top.inputs}
     outputs = {name: f"${{{{parent.outputs.{name}}}}}" for name in top.outputs}
     around = Node(
         name="component",
         key="",
-        at=("component",),
+        at=(),
         scope=top,
         kind="pipeline",
         said={},

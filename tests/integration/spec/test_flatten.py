@@ -244,17 +244,34 @@ def test_an_output_that_nobody_makes_in_a_sub_pipeline_is_told_there(folder: Pat
 
 
 def test_the_steps_of_a_pipeline_may_be_those_of_a_component(folder: Path, places: Places) -> None:
-    text = (
-        "type: pipeline\ncomponent: ./parts/sub.yml\ninputs: {n: 9}\n"
-        "outputs: {last: {path: /out/last}, first: {type: uri_file}}\n"
-    )
+    text = "type: pipeline\ncomponent: ./parts/sub.yml\ninputs: {n: 9}\noutputs: {last: {path: /out/last}}\n"
     (folder / "job.yml").write_text(text)
     job = load_job(folder / "job.yml")
     flat = flat_of(job, places)
     assert [step.key for step in flat.spec.steps] == ["one", "two"]
     assert inputs(flat.spec.step("one"))["n"] == 9
-    assert flat.outputs[0].path == "/out/last" and flat.spec.outputs[0].step == "two"
+    assert {output.name: output.step for output in flat.spec.outputs} == {"last": "two", "first": "one"}
+    assert flat.step_outputs["two"][0].path == "/out/last"
     assert job_of_document(job.absolute_document()) == job
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("inputs: {n: many}", "job.yml:3: inputs.n is 'many', and the input takes a value of type integer"),
+        ("inputs: {n: {type: integer, optional: true}, m: 3}", ""),
+        ("outputs: {lost: }", "job.yml:3: outputs.lost is no output of the component 'sub'"),
+        ("jobs: {a: {command: x}}", "job.yml:2: component and jobs are both there"),
+    ],
+)
+def test_what_is_wrong_around_such_a_component_is_told_there(folder: Path, line: str, says: str) -> None:
+    text = f"type: pipeline\ncomponent: ./parts/sub.yml\n{line}\n"
+    if not says:
+        (folder / "job.yml").write_text(text)
+        notices = load_job(folder / "job.yml").origin.notices  # type: ignore[union-attr]  # it was loaded
+        assert any("job.yml:3: inputs.m is no input of the component 'sub' and has no effect" in n for n in notices)
+        return
+    assert [says in problem for problem in refusal(text, folder)] == [True]
 
 
 def test_settings_are_part_of_what_is_driven(folder: Path, places: Places) -> None:
