@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -52,6 +52,11 @@ class Attempt:
     @property
     def root(self) -> Path:
         return self.folder.attempts / str(self.number)
+
+    @property
+    def data(self) -> Path:
+        """A folder with a link `INPUT_<name>` for each data input, and `<name>` for each output."""
+        return self.root / "data"
 
     @property
     def token(self) -> str:
@@ -104,11 +109,18 @@ class Attempt:
                 copy = self._copy_of(one)
                 with telling(copy, f"input {one.name!r} cannot be copied"):
                     copy.parent.mkdir(parents=True, exist_ok=True)
-                    copy_tree(Path(one.text), copy, check)
+                    copy_tree(Path(one.text), copy, check, follows=True)
         for output in self.spec.outputs:
             path = self.outputs[output.name]
             with telling(path, f"the folder of output {output.name!r} cannot be made"):
                 (path if output.is_folder else path.parent).mkdir(parents=True)
+        links = {f"INPUT_{one.name}": self.inputs[one.name] for one in self.spec.inputs if not one.is_literal}
+        links |= {name: str(path) for name, path in self.outputs.items()}
+        if links:
+            with telling(self.data, "the folder of links to the data cannot be made"):
+                self.data.mkdir()
+                for name, end in links.items():
+                    os.symlink(end, self.data / name)
 
     def clear_nurseries(self) -> None:
         """Remove the folders that outputs grew in, as far as they are empty."""
@@ -175,33 +187,33 @@ def end_leftovers(folder: JobFolder) -> int:
     return end_descendants((), f"{folder.attempts}/") if folder.attempts.is_dir() else 0
 
 
-def copy_tree(source: Path, target: Path, check: Callable[[], None]) -> None:
-    """Copy a file or a folder, which may be there already; what is copied can be written to. Links stay links.
+def copy_tree(source: Path, target: Path, check: Callable[[], None], *, follows: bool = False) -> None:
+    """Copy a file or a folder, which may be there already; what is copied can be written to.
 
+    Links stay links, or, with `follows`, become what they lead to, unless that is nothing or a folder that they are in.
     `check` is called before each file and may raise to stop it.
     """
     if not source.is_dir():
-        target = target / source.name if target.is_dir() else target
-        _copy_file(source, target)
+        _copy_file(source, target / source.name if target.is_dir() else target)
         return
-    for entry, place in _walk(source, target):
-        check()
-        if entry.is_symlink():
-            os.symlink(os.readlink(entry.path), place)
-        elif entry.is_dir():
-            place.mkdir(exist_ok=True)
-        elif entry.is_file():
-            _copy_file(Path(entry.path), place)
-
-
-def _walk(source: Path, target: Path) -> Iterator[tuple[os.DirEntry[str], Path]]:
     target.mkdir(parents=True, exist_ok=True)
     with os.scandir(source) as entries:
         for entry in entries:
+            check()
             place = target / entry.name
-            yield entry, place
-            if entry.is_dir(follow_symlinks=False):
-                yield from _walk(Path(entry.path), place)
+            is_link = entry.is_symlink()
+            if is_link and not (follows and _leads_on(Path(entry.path))):
+                os.symlink(os.readlink(entry.path), place)
+            elif entry.is_dir():
+                copy_tree(Path(entry.path), place, check, follows=follows)
+            elif entry.is_file():
+                _copy_file(Path(entry.path), place)
+
+
+def _leads_on(link: Path) -> bool:
+    """Whether there is something at the end of a link that copying can come to an end with."""
+    end = Path(os.path.realpath(link))
+    return end.exists() and not Path(os.path.realpath(link.parent)).is_relative_to(end)
 
 
 def _copy_file(source: Path, target: Path) -> None:

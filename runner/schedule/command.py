@@ -101,7 +101,7 @@ class CommandDriver:
     def leave(self, status: JobStatus) -> None:
         """Remove the working folder of what has completed: artifacts and outputs have been moved out of it."""
         if status is JobStatus.COMPLETED and self._attempt is not None:
-            for name in ("work", "inputs", "outputs"):
+            for name in ("work", "inputs", "outputs", "data"):
                 shutil.rmtree(self._attempt.root / name, ignore_errors=True)
 
     def close(self) -> None:

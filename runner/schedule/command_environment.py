@@ -81,6 +81,7 @@ def _contract(spec: CommandSpec, attempt: Attempt) -> dict[str, str]:
         "AZUREML_ARM_WORKSPACE_NAME": "runner",
         "AZUREML_WORKSPACE_ID": SUBSCRIPTION,
         "AZUREML_OUTPUT_DIRECTORY": "outputs",
+        "AZUREML_CR_DATA_CAPABILITY_PATH": str(attempt.data),
         "AZUREML_CR_EXECUTION_WORKING_DIR_PATH": str(attempt.work),
         "AZUREML_CR_NODE_RANK": "0",
         "AZUREML_PROCESS_NAME": "main",

@@ -83,6 +83,19 @@ def test_inputs_come_by_their_mode(commands: Commands) -> None:
     assert (list_file.read_text(), (tree / "deep/x").read_text()) == ("berth", "tide")
 
 
+def test_a_private_copy_holds_what_links_lead_to(commands: Commands) -> None:
+    tree = commands.write("tree/a", "berth").parent
+    commands.write("far/deep/b", "tide")
+    (tree / "link").symlink_to("../far/deep/b")
+    (tree / "folder").symlink_to("../far")
+    (tree / "up").symlink_to("..")
+    (tree / "nowhere").symlink_to("gone")
+    command = "cd ${{inputs.tree}}; cat a link folder/deep/b; find . -type l | sort; rm link folder/deep/b"
+    done = commands.run(command, inputs=(commands.data("tree", tree, "download"),)).ok()
+    assert done.out == "berthtidetide./nowhere\n./up\n"
+    assert (commands.root / "far/deep/b").read_text() == "tide"
+
+
 def test_an_input_that_is_gone_is_named(commands: Commands) -> None:
     gone = commands.root / "gone.txt"
     done = commands.run("touch ran", inputs=(commands.data("list", gone),))
@@ -167,7 +180,7 @@ def test_the_old_stays_when_an_overwriting_command_fails(commands: Commands) -> 
 
 def test_the_environment(commands: Commands) -> None:
     done = commands.run(
-        "env -u _ ; pwd",
+        "env -u _ ; ls $AZUREML_CR_DATA_CAPABILITY_PATH; pwd",
         root_name="voyage",
         experiment_name="tides",
         instance_count=1,
@@ -196,6 +209,7 @@ def test_the_environment(commands: Commands) -> None:
     written = seen["AZURE_ML_OUTPUT_line"]
     assert seen["TIDE"] == f"at 7 m in {written}" and Path(written).name == "line"
     assert seen["AZUREML_CR_EXECUTION_WORKING_DIR_PATH"] == seen["PWD"] == done.out.splitlines()[-1]
+    assert done.out.splitlines()[-3:-1] == ["INPUT_list", "line"]
     assert seen["AZUREML_OUTPUT_DIRECTORY"] == "outputs" and seen["AZUREML_PROCESS_NAME"] == "main"
     assert seen["MLFLOW_RUN_ID"] == "job" and seen["MLFLOW_TRACKING_URI"] == (commands.home.root / "mlruns").as_uri()
 
