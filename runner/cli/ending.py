@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Protocol
@@ -19,6 +20,7 @@ TAIL_LIMIT_BYTES = 16 << 20
 TOLD_STEPS = 5
 """So many failed steps are told in full."""
 STDERR = "user_logs/std_err"
+_PROCESS = re.compile(r"\(process (\d+)\)")
 
 
 class Logs(Protocol):
@@ -56,12 +58,14 @@ def _failed_steps(logs: Logs, pipeline: JobState, steps: Sequence[JobState]) -> 
 
 
 def _tail(logs: Logs, job: JobState) -> list[str]:
-    """The end of what a command wrote to its standard error, of the first rank that wrote any."""
+    """The end of what a command wrote to its standard error: of the process that failed, else of the first."""
     try:
         files = [f for f in logs.logs(job.name) if f.path.startswith(STDERR) and f.size_bytes]
         if not files:
             return []
-        file = files[0]
+        failed = _PROCESS.search(job.error.message) if job.error else None
+        mark = f"_process_{failed[1]}.txt" if failed else ""
+        file = next((f for f in files if f.path.endswith(mark)), files[0])
         rest = f"`runner logs {job.name} {file.path}` shows all of it"
         if file.size_bytes > TAIL_LIMIT_BYTES:
             return [f"  {rest}"]

@@ -45,6 +45,14 @@ def test_a_failed_command_ends_with_its_reason_and_the_end_of_its_stderr(bench: 
     assert "no ore" not in bench.run("logs", "probe").ok().out
 
 
+def test_of_several_processes_the_end_of_the_one_that_failed_is_told(bench: Bench) -> None:
+    job = command(bench, "echo out $RANK; echo err $RANK >&2; exit $RANK")
+    job["distribution"] = {"type": "pytorch", "process_count_per_instance": 2}
+    done = submit(bench, write(bench, job))
+    assert done.code == 1 and "  | err 1" in done.err and "std_err_process_1.txt" in done.err
+    assert sorted(bench.run("logs", "probe").ok().out.splitlines()) == ["out 0", "out 1"]
+
+
 def test_a_command_that_is_not_there_is_told(bench: Bench) -> None:
     done = submit(bench, write(bench, command(bench, "no-such-tool --x")))
     assert done.code == 1 and "no-such-tool" in done.err and "127" in done.err
