@@ -10,6 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 HEAVY = ("ray", "pyarrow", "pandas", "numpy", "grpc", "polars", "yaml", "sqlite3", "google.protobuf")
+DRIVING = "import runner.compose.driver, runner.pipeline.driver, runner.pipeline.nursery, runner.schedule.command"
 SUBMITTING = "import runner.cli.submit, runner.compose.client, runner.server.jobs, runner.spec.load"
 HELP = "import sys; sys.argv = ['runner', '--help']; from runner.cli.main import main; main()"
 
@@ -35,6 +36,10 @@ def test_nothing_heavy_is_imported_before_it_is_needed(code: str) -> None:
 
 def test_whoever_submits_a_job_loads_nothing_of_those_who_run_it() -> None:
     assert loaded_by(SUBMITTING).isdisjoint({*HEAVY} - {"yaml", "sqlite3"})
+
+
+def test_drivers_of_pipelines_and_commands_load_nothing_large() -> None:
+    assert loaded_by(DRIVING).isdisjoint({*HEAVY} - {"yaml", "sqlite3"})
 
 
 def test_each_room_says_what_it_does_and_what_it_refuses_to_know() -> None:
