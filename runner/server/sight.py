@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from runner.entity.job import JobError, JobState
-from runner.entity.parallel import CANCEL_GRACE_S
 from runner.entity.status import JobStatus
 from runner.errors import DriverGone, IllegalTransition
-from runner.schedule.attempt import end_leftovers
+from runner.server.specs import cancel_grace_of
 from runner.server.wrest import kill_driver
 from runner.store.holder import read_holder
 from runner.store.lock import JobLock, is_held
@@ -75,6 +74,8 @@ def end_if_abandoned(store: Store, job: JobState) -> JobState:
         if job.type == "pipeline" and not _have_ended(store, store.steps(job.name)):
             return store.get(job.name)  # the next look may find them ended
         if job.type == "command":
+            from runner.schedule.attempt import end_leftovers  # not loaded by whoever only submits
+
             end_leftovers(folder)
         # A driver that starts now waits for the lock, and then finds a job that has ended.
         return store.move(job.name, JobStatus.CANCELED, message)
@@ -116,10 +117,17 @@ def _given_up(store: Store, step: JobState) -> JobState:
 
 def _is_deaf(store: Store, job: JobState) -> bool:
     """Whether the driver, which holds its lock, is not going to end the job any more."""
-    holder = read_holder(store.home.job(job.name).lock)
+    folder = store.home.job(job.name)
+    holder = read_holder(folder.lock)
     if holder is None:
         return False
     if holder.is_stopped:
         return True
-    asked = store.cancel_time(job.name)
-    return asked is not None and store.now() - asked > CANCEL_GRACE_S + OVERTIME_S
+    began = store.cancel_time(job.name)
+    if began is None:
+        return False
+    for step in store.steps(job.name) if job.type == "pipeline" else ():
+        if step.status in BEATING:
+            return False  # it waits for a step, which has a grace of its own
+        began = max(began, step.end_time or began)
+    return store.now() - began > cancel_grace_of(folder) + OVERTIME_S
