@@ -10,9 +10,11 @@ from typing import Any, ClassVar
 from urllib.parse import quote
 
 from runner.client.services import services_of
+from runner.entity.command import PARAMETER_PROPERTY
 from runner.entity.job import Event, JobState
 from runner.entity.page import LogFile
 from runner.errors import SpecInvalid
+from runner.spec.command_job import CommandJob
 from runner.spec.findings import Findings
 from runner.spec.jobs import Job, Submitted
 from runner.spec.load import job_of_document
@@ -35,11 +37,6 @@ class BaseJob(Job):
         "experiment_name",
         "compute",
     )
-
-    @property
-    def parent_job_name(self) -> str | None:
-        """The pipeline that the job is a step of."""
-        return (self._submitted.state.parent or None) if self._submitted.state else None
 
     def _shape(self, written: dict[str, Any], found: Findings) -> dict[str, Any]:
         return written
@@ -111,5 +108,8 @@ def _filled(job: Job, state: JobState) -> Job:
     job.experiment_name = state.experiment_name
     job.tags = dict(state.tags)
     job.properties = properties_of(state)
+    if isinstance(job, CommandJob):
+        logged = [(key, text) for key, text in state.properties.items() if key.startswith(PARAMETER_PROPERTY)]
+        job.parameters |= {key.removeprefix(PARAMETER_PROPERTY): text for key, text in logged}
     job.services = {**(job.services or {}), **services_of(state)}
     return job

@@ -186,7 +186,7 @@ class Run:
     def get_details(self) -> dict[str, Any]:
         """What is known of the run: ids, status, times, properties, its document, the places of its logs, its error."""
         state = self._state()
-        document = state.document
+        document = self._document(state)
         inputs = document.get("inputs")
         details: dict[str, Any] = {
             "runId": self.id,
@@ -315,6 +315,10 @@ class Run:
     def _state(self) -> JobState:
         state: JobState = self._backend.get(self._job)
         return state
+
+    def _document(self, state: JobState) -> dict[str, object]:
+        """What the job was made from."""
+        return state.document
 
     def _status(self) -> str:
         if self._ended is not None:

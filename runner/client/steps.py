@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Iterator
 from typing import Any, NoReturn
 
 from runner.client.graph import node_ids
@@ -20,6 +21,8 @@ from runner.errors import ArgumentInvalid, JobNotFound
 JOB_LOG = "sys/driver.txt"
 _STDOUT = ("user_logs/std_log", "user/stdout/")
 _STDERR = ("user_logs/std_err", "user/stderr/")
+_MADE = re.compile(r"\$\{\{steps\.(?P<step>[^.}]+)\.outputs\.(?P<output>[^.}]+)\}\}")
+"""An output of another step, as a step's document has it."""
 _INTERNAL = frozenset({DEFAULT, "_run_after_output"})
 
 
@@ -263,8 +266,35 @@ class StepRun(Run):
         """What is in a log."""
         return b"".join(chunk.data for chunk in self._backend.read_log(self._job, log))
 
+    def _document(self, state: JobState) -> dict[str, object]:
+        """What the step was made from, with the places of what other steps have made."""
+        if not any(_MADE.search(text) for text in _strings(state.document)):
+            return state.document
+        steps = self._backend.steps(self._pipeline_run_id)
+        places: dict[tuple[str, str], str] = {(step.step, one.name): one.path for step in steps for one in step.outputs}
+
+        def place(match: re.Match[str]) -> str:
+            return places.get((match["step"], match["output"]), match[0])
+
+        def filled(value: Any) -> Any:
+            if isinstance(value, dict):
+                return {key: filled(inner) for key, inner in value.items()}
+            if isinstance(value, list):
+                return [filled(inner) for inner in value]
+            return _MADE.sub(place, value) if isinstance(value, str) else value
+
+        return {key: filled(value) for key, value in state.document.items()}
+
     def _texts(self, heads: tuple[str, ...]) -> str:
         return "".join(self._text(log.path) for log in self._backend.logs(self._job) if log.path.startswith(heads))
+
+
+def _strings(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _strings(inner)
 
 
 def has_begun(step: JobState) -> bool:

@@ -19,7 +19,7 @@ from runner.spec.jobs import Job
 
 _NO_NAME = re.compile(r"[^A-Za-z0-9_.-]")
 _CHANGEABLE = ("description", "display_name", "properties", "tags")
-_UNCOMPARED = {"name", "services", "status", "id", *_CHANGEABLE}
+_UNCOMPARED = {"name", "parameters", "services", "status", "id", *_CHANGEABLE}
 
 
 def document_of(job: Job, given: Mapping[str, Any]) -> dict[str, Any]:

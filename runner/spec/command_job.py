@@ -88,11 +88,6 @@ class CommandJob(Job):
         self.version = version
         self.runner = dict(runner or {})
 
-    @property
-    def parent_job_name(self) -> str | None:
-        """The pipeline that the job is a step of."""
-        return (self._submitted.state.parent or None) if self._submitted.state else None
-
     def _shape(self, written: dict[str, Any], found: Findings) -> dict[str, Any]:
         return shape_command(written, found)
 

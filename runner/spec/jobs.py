@@ -108,6 +108,11 @@ class Job(ABC):
         return self._submitted.state.error if self._submitted.state else None
 
     @property
+    def parent_job_name(self) -> str | None:
+        """The pipeline that the job is a step of."""
+        return (self._submitted.state.parent or None) if self._submitted.state else None
+
+    @property
     def origin(self) -> Origin | None:
         """The file that the job was read from."""
         return self._origin

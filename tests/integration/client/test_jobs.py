@@ -71,6 +71,12 @@ def test_a_submitted_job_is_a_new_object_of_its_own_class(client: Client) -> Non
     assert isinstance(done, CommandJob) and (done.parameters, done.parent_job_name) == ({}, None)
 
 
+def test_parameters_that_were_logged_are_those_of_the_job(client: Client) -> None:
+    done = ran(client, CommandJob(command="true", compute="local"))
+    told = client.jobs.update(str(done.name), properties={"mlflow.parameters.depth": 3, "other": "4"})
+    assert isinstance(told, CommandJob) and told.parameters == {"depth": "3"}
+
+
 def test_what_is_given_goes_before_what_the_job_says(client: Client) -> None:
     job = CommandJob(command="true", compute="cluster", description="mine", tags={"a": "1"}, experiment_name="harbour")
     made = client.jobs.create_or_update(
@@ -107,6 +113,18 @@ def test_an_object_that_came_back_changes_its_job(client: Client) -> None:
     again.name = "copy"
     again.command, again.compute = "true", "local"
     assert ran(client, again).name == "copy"
+
+
+def test_an_object_of_a_pipeline_changes_it_too(client: Client, work: Path) -> None:
+    made = client.jobs.create_or_update(chain(work))
+    ended(client, str(made.name))
+    made.tags["a"] = "1"
+    again = client.jobs.create_or_update(made)
+    assert (again.name, again.tags, again.status) == (made.name, {"a": "1"}, S.COMPLETED)
+    assert isinstance(again, PipelineJob)
+    again.inputs["depth"] = 1
+    with pytest.raises(ArgumentInvalid, match=r"inputs of the job .* cannot be changed"):
+        client.jobs.create_or_update(again)
 
 
 def test_a_job_that_exists_is_updated_by_name(client: Client, work: Path) -> None:

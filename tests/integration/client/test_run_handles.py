@@ -245,6 +245,9 @@ def test_the_details_of_a_step_hold_its_logs(harbour: Experiment, work: Path) ->
     assert {"inputDatasets", "outputDatasets", "runDefinition", "logFiles"} <= details.keys()
     assert details["properties"]["azureml.pipelinerunid"] == run.id
     assert details["logFiles"]["user_logs/std_log.txt"].startswith("file://")
+    [count] = run.find_step_run("count")
+    [given] = count.get_details()["inputDatasets"]
+    assert (given["inputName"], given["path"]) == ("lines", sift.get_output("sorted").step_output.path)
     with_logs = sift.get_details_with_logs()
     assert with_logs.keys() == details.keys()
     files = with_logs["logFiles"]
