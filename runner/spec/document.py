@@ -71,7 +71,14 @@ def scalar_of(text: str) -> Any:
 def write_yaml(values: dict[str, Any], **options: Any) -> str:
     """Block style, keys sorted, ends with a newline."""
     options = {"sort_keys": True, "default_flow_style": False, "allow_unicode": True, **options}
-    return str(yaml.dump(values, Dumper=yaml.CSafeDumper, **options))
+    return str(yaml.dump(values, Dumper=_Dumper, **options))
+
+
+class _Dumper(yaml.CSafeDumper):
+    """Writes what stands in several places each time, instead of once and then by an alias."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
 
 
 def _unreadable(file: str, line: int, what: str, remedy: str) -> SpecInvalid:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -51,7 +51,7 @@ def graph_of(document: Mapping[str, Any], base: Path, shelf: Shelf, found: Findi
     for node in top.leaves():
         _note_needs(node, graph)
     _check_cycles(graph)
-    _check_meeting_outputs(graph)
+    check_meeting_outputs(graph, written_place)
     graph.promoted = tuple(_promoted(graph))
     return graph
 
@@ -228,31 +228,53 @@ def _tell_circle(circle: list[str], graph: Graph, nodes: Mapping[str, Node]) -> 
 
 
 # ---- places -----------------------------------------------------------------------------------------------
-def _check_meeting_outputs(graph: Graph) -> None:
-    """Tell outputs of different steps that are one place, or one inside the other."""
+PlaceOf = Callable[[Leaf, str, Mapping[str, Any]], str | None]
+"""Where the output of a step is; None when that is not known or its own."""
+
+
+def check_meeting_outputs(graph: Graph, place_of: PlaceOf) -> None:
+    """Tell outputs of different steps that are one place, one inside the other, or one version of an asset."""
     taken: dict[str, tuple[Leaf, str]] = {}
+    assets: dict[tuple[str, str], tuple[Leaf, str]] = {}
     for leaf in graph.leaves.values():
         for name, setting in leaf.document["outputs"].items():
-            path = setting.get("path")
-            if not isinstance(path, str):
-                continue
-            known = {"name": f"({leaf.node.key})", "output_name": name}
-            place = substitute(path, lambda ref, known=known: known.get(ref, ref)).rstrip("/")  # type: ignore[misc]
-            other = taken.get(place)
-            if other is None:
-                taken[place] = (leaf, name)
-            elif other[0] is not leaf:
-                what = f"leads to {place}, and so does the output {other[1]} of the step {step_of(other[0].node.key)}"
-                leaf.found.problem(("outputs", name, "path"), what, "write another path; ${{name}} in it is the step's")
+            place = place_of(leaf, name, setting)
+            if place is not None:
+                other = taken.setdefault(place, (leaf, name))
+                if other[0] is not leaf:
+                    what = f"leads to {place}, and so does the output {_of_step(other)}"
+                    leaf.found.problem(
+                        ("outputs", name, "path"), what, "write another path, such as one with ${{name}}"
+                    )
+            if setting.get("name") is not None and setting.get("version") is not None:
+                version = str(setting["name"]), str(setting["version"])
+                other = assets.setdefault(version, (leaf, name))
+                if other != (leaf, name):
+                    what = f"is {version[1]!r} of {version[0]!r}, as the output {_of_step(other)} is"
+                    leaf.found.problem(("outputs", name, "version"), what, "write another version, or leave it out")
     for place, (leaf, name) in taken.items():
         above = place.rpartition("/")[0]
         while above:
-            other = taken.get(above)
-            if other is not None and other[0] is not leaf:
-                what = f"leads into {above}, the output {other[1]} of the step {step_of(other[0].node.key)}"
+            other_above = taken.get(above)
+            if other_above is not None and other_above[0] is not leaf:
+                what = f"leads to {place}, inside the output {_of_step(other_above)}"
                 leaf.found.problem(("outputs", name, "path"), what, "write a path outside it")
                 break
             above = above.rpartition("/")[0]
+
+
+def _of_step(output: tuple[Leaf, str]) -> str:
+    leaf, name = output
+    return f"{name} of the step {step_of(leaf.node.key)}"
+
+
+def written_place(leaf: Leaf, name: str, setting: Mapping[str, Any]) -> str | None:
+    """The place as it is written, with what stands in it for the step; None for one of the step's own."""
+    path = setting.get("path")
+    if not isinstance(path, str):
+        return None
+    known = {"name": f"({leaf.node.key})", "output_name": name}
+    return substitute(path, lambda reference: known.get(reference, reference)).rstrip("/")
 
 
 def literals_of(document: Mapping[str, Any], base: Path) -> dict[str, Any]:

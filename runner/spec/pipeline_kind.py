@@ -9,7 +9,7 @@ from typing import Any
 from runner.spec.components import Shelf
 from runner.spec.findings import Findings, Routed
 from runner.spec.findings import Path as Place
-from runner.spec.graph import Graph, graph_of
+from runner.spec.graph import Graph, PlaceOf, check_meeting_outputs, graph_of
 from runner.spec.inlining import Files
 from runner.spec.leaf_kinds import LEAF_KINDS, Document, Kind
 from runner.spec.leaves import Leaf
@@ -17,6 +17,7 @@ from runner.spec.nodes import Node
 from runner.spec.pipeline_job import PipelineWritten, build_pipeline
 from runner.spec.pipeline_schema import shape_pipeline
 from runner.spec.places import Places
+from runner.spec.targets import Unplaceable, place_output
 
 
 class ShapedPipeline(dict[str, Any]):
@@ -99,6 +100,20 @@ def _own_data(node: Node) -> Iterator[tuple[str, Any]]:
             yield name, value.given
 
 
+def _place_with(places: Places) -> PlaceOf:
+    """Where outputs will be: datastores and folders of the same disk are told as one place."""
+
+    def place_of(leaf: Leaf, name: str, setting: Mapping[str, Any]) -> str | None:
+        if "path" not in setting or not leaf.found.is_clean("outputs", name):
+            return None
+        try:
+            return place_output(name, dict(setting), f"({leaf.node.key})", leaf.node.scope.base, places).path
+        except Unplaceable:
+            return None  # told with the step
+
+    return place_of
+
+
 class _Once(Routed):
     """Findings that take each notice of the same key and words once, of whichever step it is."""
 
@@ -123,6 +138,7 @@ def check_places(document: Document, base: Path, found: Findings, places: Places
         settled = leaf.settled()
         runner = {**settled.get("runner", {}), "overwrite": True}
         leaf.kind.check_places({**settled, "runner": runner}, base, _Once(leaf.found, told), places)
+    check_meeting_outputs(graph_in(document, base, found, places), _place_with(places))
 
 
 PIPELINE_KIND = Kind(

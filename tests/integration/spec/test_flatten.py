@@ -313,6 +313,15 @@ def test_a_parallel_step_takes_the_output_of_another(folder: Path, places: Place
     assert isinstance(job, ParallelJob) and job.inputs["cargo"].path == str(folder)
 
 
+def test_a_datastore_and_a_folder_that_are_one_place_are_told(folder: Path, places: Places) -> None:
+    (folder / "job.yml").write_text(
+        "type: pipeline\njobs:\n  a: {command: x, outputs: {o: {path: azureml://datastores/lake/paths/x}}}\n"
+        f"  b: {{command: x, outputs: {{o: {{path: '{places.home}/datastores/lake/x/below'}}}}}}\n"
+    )
+    problems = [str(problem) for problem in validate(load_job(folder / "job.yml"), places=places).problems]
+    assert len(problems) == 1 and "inside the output o of the step a" in problems[0]
+
+
 def test_names_of_steps_stay_within_128_characters() -> None:
     assert step_job_name("pipe", "a/b") == "pipe--a--b"
     names = {step_job_name("p" * 100, f"{'s' * 40}{index}") for index in range(3)}

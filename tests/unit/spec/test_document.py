@@ -91,6 +91,11 @@ def test_written_yaml_reads_back() -> None:
     assert read_document(text, "x").values == values
 
 
+def test_what_is_shared_is_written_twice() -> None:
+    shared = {"x": [1]}
+    assert write_yaml({"a": shared, "b": shared}) == "a:\n  x:\n  - 1\nb:\n  x:\n  - 1\n"
+
+
 def test_aliases_of_aliases_end_before_they_fill_the_memory() -> None:
     text = "a: &a [x, x, x, x, x, x, x, x, x, x]\n"
     text += "".join(f"{c}: &{c} [{', '.join([f'*{b}'] * 10)}]\n" for b, c in zip("abcdefgh", "bcdefghi", strict=True))

@@ -191,7 +191,7 @@ def test_an_output_that_no_step_makes_is_told() -> None:
     [
         ("/out/x", "/out/x", "leads to /out/x, and so does the output o of the step a"),
         ("/out/x", "/out/x/", "leads to /out/x, and so does"),
-        ("/out", "/out/below", "leads into /out, the output o of the step a"),
+        ("/out", "/out/below", "leads to /out/below, inside the output o of the step a"),
         ("azureml://datastores/d/paths/x", "azureml://datastores/d/paths/x", "and so does the output o"),
         ("./x", "/nonexistent/x", "and so does the output o"),
     ],
@@ -202,6 +202,16 @@ def test_two_steps_that_write_to_one_place_are_told(first: str, second: str, say
         f"  b:\n    command: x\n    outputs: {{p: {{path: '{second}'}}}}\n"
     )
     assert len(problems) == 1 and says in problems[0] and problems[0].startswith("job.yml:8: jobs.b.outputs.p.path")
+
+
+def test_two_steps_that_register_one_version_are_told() -> None:
+    step = "\n    command: x\n    outputs: {o: {name: tides, version: 3}}\n"
+    problems = told(f"jobs:\n  a:{step}  b:{step}")
+    assert (
+        len(problems) == 1
+        and "jobs.b.outputs.o.version is '3' of 'tides', as the output o of the step a" in problems[0]
+    )
+    assert told(f"jobs:\n  a:{step}  b:{step}".replace(", version: 3", "")) == []
 
 
 def test_the_name_of_the_step_keeps_places_apart() -> None:
