@@ -154,6 +154,27 @@ def test_only_what_depends_on_a_change_runs(works: Works) -> None:
     assert reasons["bake"] == "reused from run-2--bake: nothing that counts has changed", "the flour is the same"
 
 
+def test_files_that_are_ignored_are_no_part_of_the_code(works: Works) -> None:
+    (works.folder / "code" / ".amlignore").write_text("*.log\n")
+    works.submit(works.document())
+    (works.folder / "code" / "words.log").write_text("words")
+    (works.folder / "code" / "__pycache__").mkdir()
+    (works.folder / "code" / "__pycache__" / "grind.pyc").write_text("")
+    assert works.reasons(works.document()) == reused("run-1--grind", "run-1--bake")
+    (works.folder / "code" / "words.txt").write_text("words")
+    assert works.reasons(works.document())["grind"] == "ran: code (words.txt) differs from run-1--grind"
+
+
+def test_what_completed_before_another_step_failed_is_reused(works: Works) -> None:
+    broken = works.document()
+    broken["jobs"]["bake"]["command"] = "exit 3"
+    works.submit(broken, JobStatus.FAILED)
+    assert works.reasons(works.document()) == {
+        **reused("run-1--grind"),
+        "bake": "ran: no earlier step of this kind has completed",
+    }
+
+
 def test_a_target_with_a_path_is_written_once(works: Works) -> None:
     document = works.document()
     document["outputs"]["bread"]["path"] = "./out/bread.txt"
