@@ -10,7 +10,7 @@ from pathlib import Path
 
 from runner.cluster.base import Say
 from runner.cluster.connect import Connection
-from runner.cluster.join import KeptRay, join_keeper
+from runner.cluster.join import STARTS, KeptRay, join_keeper
 from runner.errors import ClusterUnavailable
 
 log = logging.getLogger(__name__)
@@ -43,11 +43,12 @@ class Joined:
     def _connect(self) -> Connection:
         if self._address is not None:
             return Connection(self._address)
-        kept = join_keeper(self._home_ray, self._say)
-        try:
-            return self._enter(kept)
-        except ClusterUnavailable as error:
-            log.warning("the embedded Ray at %s ended just now, another is joined: %s", kept.address, error)
+        for _ in range(STARTS - 1):
+            kept = join_keeper(self._home_ray, self._say)
+            try:
+                return self._enter(kept)
+            except ClusterUnavailable as error:
+                log.warning("the embedded Ray at %s ended just now, another is joined: %s", kept.address, error)
         return self._enter(join_keeper(self._home_ray, self._say))
 
     def _enter(self, kept: KeptRay) -> Connection:

@@ -6,7 +6,6 @@ everything waits for it. Connecting goes on in a thread; whoever needs the conne
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import os
@@ -14,7 +13,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +24,8 @@ from runner.cluster.address import answers
 from runner.cluster.base import Emit, Placement, Say
 from runner.cluster.connect import Connection, import_ray
 from runner.cluster.handle import RayHandle
-from runner.cluster.join import STARTS, KeptRay, join_keeper
+from runner.cluster.join import STARTS
+from runner.cluster.joined import Joined
 from runner.cluster.letters import Probe, Start
 from runner.cluster.link import ActorLink
 from runner.cluster.outlet import Outlet
@@ -50,14 +49,13 @@ class RayCluster:
         self._address = address
         self._say = say
         self._environment = dict(os.environ)  # before anything of Ray's is put there
-        self._kept: KeptRay | None = None
         self._placements: tuple[Placement, ...] = ()
         self._handles: list[RayHandle] = []
         self._probed: set[Path] = set()
         self._code: dict[str, bytes] = {}
         self._lock = threading.Lock()
         self._is_closed = False
-        self._connection: Future[Connection] = self._connect_soon()
+        self._joined = Joined(home_ray, address, say)
         import_ray()
 
     def place(self, spec: ParallelSpec, say: Say) -> tuple[Placement, ...]:
@@ -113,49 +111,11 @@ class RayCluster:
             kill.join()
         for folder in self._probed:
             sweep_probes(folder)
-        self._disconnect()
-
-    def _connect_soon(self) -> Future[Connection]:
-        future: Future[Connection] = Future()
-
-        def connect() -> None:
-            try:
-                future.set_result(self._connect())
-            except BaseException as error:  # noqa: BLE001 - raised again where the connection is first needed
-                future.set_exception(error)
-
-        threading.Thread(target=connect, name="connect", daemon=True).start()
-        return future
-
-    def _connect(self) -> Connection:
-        if self._address is not None:
-            return Connection(self._address)
-        for _ in range(STARTS - 1):
-            kept = join_keeper(self._home_ray, self._say)
-            try:
-                return self._enter(kept)
-            except ClusterUnavailable as error:
-                log.warning("the embedded Ray at %s ended just now, another is joined: %s", kept.address, error)
-        return self._enter(join_keeper(self._home_ray, self._say))
-
-    def _enter(self, kept: KeptRay) -> Connection:
-        try:
-            connection = Connection(kept.address, token_path=str(kept.token_path))
-        except BaseException:
-            kept.release()
-            raise
-        self._kept = kept
-        return connection
-
-    def _disconnect(self) -> None:
-        with contextlib.suppress(Exception):
-            self._connection.result().close()
-        if self._kept is not None:
-            self._kept.release()
+        self._joined.close()
 
     def _live_connection(self) -> Connection:
         """The connection; made anew when the embedded Ray was lost, for another is started then."""
-        connection = self._connection.result()
+        connection = self._joined.connection.result()
         if not (why := answers(connection.address)):
             return connection
         if self._address is not None:
@@ -164,9 +124,9 @@ class RayCluster:
         for handle in self._handles:
             handle.lose("the Ray it ran on is gone")
         self._handles.clear()
-        self._disconnect()
-        self._connection = self._connect_soon()
-        return self._connection.result()
+        self._joined.close()
+        self._joined = Joined(self._home_ray, None, self._say)
+        return self._joined.connection.result()
 
     def _found_nodes(self) -> tuple[Connection, list[NodeFacts]]:
         """The nodes, asked again of another embedded Ray where one has died in between."""
