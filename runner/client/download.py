@@ -26,21 +26,19 @@ def download(
     state = backend.get(name)
     if state.status not in _READABLE:
         raise JobStatusConflict(name, str(state.status), "downloaded", f"wait for its end: `runner watch {name}`")
-    if output is None and not everything and state.type == "parallel":
-        return _named(backend, state, into)  # what it makes goes to its named outputs alone
-    if output is None and not everything:
-        output = DEFAULT
-    if output == DEFAULT:
-        written = _artifacts(backend, state, into)
-        if not written:
-            raise OutputMissing(name, "'default' that holds anything", _names(state))
-        return written
-    if output is not None:
+    if output not in (None, DEFAULT):
         return write_chunks(backend.read_output(name, output), into / "named-outputs" / output)
-    return _artifacts(backend, state, into) + _named(backend, state, into, is_all=True)
+    # What a parallel job makes goes to its named outputs alone.
+    is_named = everything or (output is None and state.type == "parallel")
+    written = [] if is_named and not everything else _artifacts(backend, state, into)
+    if is_named:
+        written += _named(backend, state, into)
+    if not written:
+        raise OutputMissing(name, "that holds anything", _names(state))
+    return written
 
 
-def _named(backend: Backend, state: JobState, into: Path, *, is_all: bool = False) -> list[Path]:
+def _named(backend: Backend, state: JobState, into: Path) -> list[Path]:
     written: list[Path] = []
     for one in backend.outputs(state.name):
         if one.name == DEFAULT:
@@ -49,8 +47,6 @@ def _named(backend: Backend, state: JobState, into: Path, *, is_all: bool = Fals
             written += write_chunks(backend.read_output(state.name, one.name), into / "named-outputs" / one.name)
         except OutputMissing:
             continue  # a folder that the script may write to, and did not
-    if not written and not is_all:
-        raise OutputMissing(state.name, "that holds anything", _names(state))
     return written
 
 

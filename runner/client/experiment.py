@@ -26,6 +26,7 @@ from runner.spec.jobs import Job
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{2,35}")
 _VIEWS: dict[str, bool | None] = {"ACTIVE_ONLY": False, "ARCHIVED_ONLY": True, "ALL": None}
 _ARGUMENTS = ("continue_on_step_failure", "regenerate_outputs", "pipeline_parameters")
+_WITHOUT_EFFECT = frozenset({"parent_run_id", "credential_passthrough"})
 
 
 class Experiment:
@@ -147,11 +148,12 @@ class Experiment:
             tags: for the run, beside those of the job.
             kwargs: of pipelines: `continue_on_step_failure`, which goes before what its file says and is otherwise
                 False; `regenerate_outputs`, whether no earlier result is used; `pipeline_parameters`, other values for
-                literal inputs.
+                literal inputs. `parent_run_id` and `credential_passthrough` have no effect.
 
         Raises:
             ValidationException: what is wrong with the job, or with an argument.
         """
+        kwargs = {key: value for key, value in kwargs.items() if key not in _WITHOUT_EFFECT}
         for key in kwargs:
             if key not in _ARGUMENTS:
                 raise ArgumentInvalid(key, f"is no argument of submit; there are {', '.join(_ARGUMENTS)}")

@@ -14,7 +14,7 @@ from runner.client.job import log_name, log_urls, properties_of
 from runner.client.jobs import states
 from runner.client.stream import error_details, stream, told
 from runner.client.submission import text_of
-from runner.client.workspace import Group
+from runner.client.workspace import Group, Workspace, check_workspace
 from runner.entity.job import JobState
 from runner.entity.job_json import iso_time
 from runner.entity.page import Chunk
@@ -25,6 +25,7 @@ from runner.errors import (
     ExperimentExecutionException,
     JobException,
     OutputMissing,
+    RunnerError,
 )
 
 POLL_S = 0.2
@@ -67,6 +68,15 @@ class Run:
         """The job that users are told: of a reused step the one that stands in for it."""
         self._ended: str | None = None
         self._adopt(self._state())
+
+    @staticmethod
+    def get(workspace: Workspace, run_id: str) -> Any:
+        """The handle of any job, of the class for its kind. JobNotFound when there is none."""
+        check_workspace(workspace)
+        if not isinstance(run_id, str):
+            raise ArgumentInvalid("run_id", f"is a {type(run_id).__name__}; give the name of a job")
+        state = workspace.backend.get(run_id)
+        return workspace.experiment_of(state.experiment_name).run_of(state)
 
     def _adopt(self, state: JobState) -> None:
         """Check that the run is what its handle says."""
@@ -306,7 +316,11 @@ class Run:
         return self.get_details()
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(Experiment: {self._experiment.name}, Id: {self.id}, Status: {self.status})"
+        try:
+            status = self.status
+        except RunnerError:
+            status = "unknown"  # it was deleted, or its service is gone
+        return f"{type(self).__name__}(Experiment: {self._experiment.name}, Id: {self.id}, Status: {status})"
 
     @property
     def _backend(self) -> Any:

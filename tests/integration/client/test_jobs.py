@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import os
+import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -228,6 +230,19 @@ def test_the_stream_of_a_pipeline_is_what_its_driver_decides(client: Client, wor
     told = io.StringIO()
     client.jobs.stream(sift.name, to=told)
     assert "\nsifting\n" in told.getvalue() and "\nfog\n" in told.getvalue()
+
+
+def test_an_interrupt_ends_the_stream_and_not_the_job(client: Client, tmp_path: Path) -> None:
+    made = client.jobs.create_or_update(CommandJob(command=wait_for(tmp_path / "go"), compute="local"))
+    here = threading.main_thread().ident
+    assert here is not None
+    interrupt = threading.Timer(0.4, signal.pthread_kill, (here, signal.SIGINT))
+    interrupt.start()
+    with pytest.raises(JobException, match="still executing"):
+        client.jobs.stream(str(made.name), to=io.StringIO())
+    interrupt.join()
+    (tmp_path / "go").touch()
+    assert ended(client, str(made.name)).status is S.COMPLETED
 
 
 def below(folder: Path) -> dict[str, str]:

@@ -152,6 +152,9 @@ def test_a_run_that_is_not_what_its_handle_says_is_named(client: Client, harbour
         StepRun(harbour, step.id, other.id, "x")
     with pytest.raises(JobNotFound, match="nobody"):
         StepRun(harbour, "nobody", run.id, "x")
+    for name, kind in ((run.id, PipelineRun), (step.id, StepRun), (other.id, Run)):
+        found = Run.get(client, name)
+        assert (found.id, type(found), found.experiment.name) == (name, kind, "harbour")
     found = PipelineRun.get(client, run.id)
     assert (found.id, found.experiment.name, type(found.experiment)) == (run.id, "harbour", Experiment)
     with pytest.raises(ArgumentInvalid, match=r"runner\.Client"):
