@@ -185,9 +185,17 @@ class Pipelines:
         path = self.signs / "notes"
         return path.read_text().splitlines() if path.exists() else []
 
-    def noted(self, *notes: str) -> None:
+    def noted(self, *notes: str, name: str = "probe") -> None:
         """Wait until all of these are noted."""
-        until(lambda: set(notes) <= set(self.notes()), f"{notes} among {self.notes()}")
+
+        def seen() -> bool:
+            has_ended = self.state(name=name).status.is_terminal
+            if set(notes) <= set(self.notes()):
+                return True
+            assert not has_ended, f"it ended before {notes}:\n{self.log(name)}"
+            return False
+
+        until(seen, f"{notes}")
 
     # ---- processes --------------------------------------------------------------------------------------
     def driver(self, key: str = "", name: str = "probe") -> int:
