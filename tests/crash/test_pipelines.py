@@ -127,6 +127,21 @@ def test_a_failed_step_begins_anew_as_the_same_job(bench: Pipelines) -> None:
     assert bench.state("b").reuse_reason.startswith("ran: ")
 
 
+def test_an_optional_input_that_was_absent_is_there_when_both_steps_begin_anew(bench: Pipelines) -> None:
+    mended = '[ -e "$SIGNS/mended" ]'
+    bench.make(
+        bench.step("a", f"{mended} && echo tea > ${{{{outputs.o}}}}"),
+        bench.step("b", f"note b$[[-$(cat ${{{{inputs.a}}}})]]; {mended}", source("a", optional=True)),
+    )
+    bench.start()
+    assert bench.ended().status is S.FAILED
+    assert bench.statuses() == {"a": S.FAILED, "b": S.FAILED}
+    bench.give("mended")
+    bench.resume()
+    bench.completed()
+    assert bench.notes() == ["b", "b-tea"]
+
+
 def test_a_cancelled_pipeline_goes_on_where_it_was(bench: Pipelines) -> None:
     held_chain(bench)
     bench.store.request_cancel("probe")

@@ -8,11 +8,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pipeline_kit import Pipelines, source, until
 
-from runner.entity.pipeline import PromotedOutput, StepSpec
+from runner.entity.pipeline import PromotedOutput, StepSource, StepSpec
 from runner.entity.status import JobStatus
 from runner.store.lock import JobLock
 
@@ -191,6 +192,10 @@ def test_a_step_may_be_cancelled_before_it_starts(bench: Pipelines) -> None:
     assert bench.ended().status is S.FAILED
     assert bench.statuses() == {"a": S.COMPLETED, "b": S.CANCELED, "c": S.NOT_STARTED}
     assert bench.notes() == ["a", "a went on"]
+    bench.resume()
+    bench.completed()
+    assert bench.notes() == ["a", "a went on", "b", "c"]
+    assert bench.state("b").reuse_reason.startswith("ran: ")
 
 
 def test_a_step_that_is_being_published_is_left_to_complete(bench: Pipelines) -> None:
@@ -266,23 +271,19 @@ def test_outputs_of_a_reused_step_are_those_of_its_source(bench: Pipelines) -> N
     assert [one.path for one in bench.store.reuse.records("second")] == [second.outputs[0].path]
 
 
-def test_a_parallel_step_between_commands(bench: Pipelines, tmp_path: Path) -> None:
-    code = tmp_path / "code"
-    code.mkdir()
-    (code / "score.py").write_text(
-        "def run(mini_batch):\n    return [open(path).read().strip().upper() for path in mini_batch]\n"
-    )
-    score = StepSpec(
-        key="score",
-        job="probe--score",
+def scoring(key: str, code: Path, cargo: StepSource, **document: Any) -> StepSpec:
+    """A parallel step with two workers in its driver's process, over the files of another step."""
+    return StepSpec(
+        key=key,
+        job=f"probe--{key}",
         type="parallel",
         code=str(code),
-        sources=(source("load", name="cargo"),),
+        sources=(cargo,),
         document={
             "type": "parallel",
             "compute": "local",
             "max_concurrency_per_instance": 2,
-            "inputs": {"cargo": {"type": "uri_folder", "path": "${{steps.load.outputs.o}}"}},
+            "inputs": {"cargo": {"type": "uri_folder", "path": f"${{{{steps.{cargo.step}.outputs.o}}}}"}},
             "outputs": {"o": {"type": "uri_file"}},
             "input_data": "${{inputs.cargo}}",
             "mini_batch_size": "1",
@@ -292,11 +293,22 @@ def test_a_parallel_step_between_commands(bench: Pipelines, tmp_path: Path) -> N
                 "entry_script": "score.py",
                 "append_row_to": "${{outputs.o}}",
             },
+            **document,
         },
     )
+
+
+FILL = "for i in 1 2 3; do echo crate $i > ${{outputs.o}}/c$i.txt; done"
+
+
+def test_a_parallel_step_between_commands(bench: Pipelines, tmp_path: Path) -> None:
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "score.py").write_text(
+        "def run(mini_batch):\n    return [open(path).read().strip().upper() for path in mini_batch]\n"
+    )
     bench.make(
-        bench.step("load", "for i in 1 2 3; do echo crate $i > ${{outputs.o}}/c$i.txt; done", kind="uri_folder"),
-        score,
+        bench.step("load", FILL, kind="uri_folder"),
+        scoring("score", tmp_path / "code", source("load", name="cargo")),
         bench.step("tally", "grep -c CRATE < ${{inputs.score}} > ${{outputs.o}}", source("score")),
     )
     bench.start()
@@ -305,6 +317,31 @@ def test_a_parallel_step_between_commands(bench: Pipelines, tmp_path: Path) -> N
     assert bench.text("tally") == "3\n"
     progress = bench.state("score").progress
     assert (progress.done_mini_batch_count, progress.failed_mini_batch_count) == (3, 0)
+
+
+def test_local_parallel_steps_take_the_slots_of_their_workers(bench: Pipelines, tmp_path: Path) -> None:
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "score.py").write_text(
+        "import os, time\n"
+        "def run(mini_batch):\n"
+        "    open(os.environ['BEGAN'], 'w').close()\n"
+        "    while not os.path.exists(os.environ['GO']):\n"
+        "        time.sleep(0.01)\n"
+        "    return mini_batch\n"
+    )
+
+    def held(key: str) -> StepSpec:
+        signs = {"BEGAN": str(bench.signs / key), "GO": str(bench.signs / "go")}
+        document = {"environment_variables": signs}
+        return scoring(key, tmp_path / "code", source("load", name="cargo"), **document)
+
+    bench.make(bench.step("load", FILL, kind="uri_folder"), held("one"), held("two"), max_concurrent_steps=2)
+    bench.start()
+    began = until(lambda: [key for key in ("one", "two") if (bench.signs / key).exists()], "one of them at work")
+    statuses = bench.statuses()
+    assert [key for key in ("one", "two") if statuses[key] is not S.NOT_STARTED] == began
+    bench.give("go")
+    bench.completed()
 
 
 def test_equal_steps_of_one_pipeline_all_run_and_later_ones_may_be_reused_from_any(bench: Pipelines) -> None:
