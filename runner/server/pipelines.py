@@ -31,35 +31,21 @@ from runner.store.store import Store
 def admit_pipeline(store: Store, job: Job, draft: JobFolder, places: Places) -> Admitted:
     """Check the pipeline with all its steps and write its folder; the rows to insert. See `admit`."""
     assert isinstance(job, PipelineJob)
-    found = validate(job, places=places)
-    found.raise_if_any()
+    validate(job, places=places).raise_if_any()
     name = str(job.name)
     flat = flatten(job, name=name, places=places)
-    _check_versions(flat.spec.steps, found)
     _check_targets(store, flat)
     spec = replace(flat.spec, steps=tuple(_pinned(store.home, flat)))
     draft.logs.mkdir()
     draft.lock.touch(mode=0o600)
     draft.spec.write_bytes(msgspec.json.encode(spec))
+    # What holds is stored, not what was said: the default differs by the door that a pipeline comes through.
+    job.settings.continue_on_step_failure = spec.continue_on_step_failure
     made = state_of(job, name, store.now(), flat.outputs)
     write_document(draft, made.document)
     trees = Worktrees(os.environ)
     steps = tuple(_step_state(made, step, flat.step_outputs.get(step.key, ()), trees) for step in spec.steps)
     return Admitted(job=made, steps=steps)
-
-
-def _check_versions(steps: tuple[StepSpec, ...], found: Findings) -> None:
-    """Refuse that outputs of two steps are to be registered as one version."""
-    takers: dict[tuple[str, str], str] = {}
-    for step in steps:
-        for output, said in _mapping(step.document.get("outputs")).items():
-            if not isinstance(said, Mapping) or not said.get("name") or not said.get("version"):
-                continue
-            taker = takers.setdefault((said["name"], said["version"]), step.key)
-            if taker != step.key:
-                what = f"{output} of {step.key} would be registered as {said['name']}:{said['version']}, as {taker} is"
-                found.problem(("jobs",), what, "write another version for one of them, or leave it out")
-    found.raise_if_any()
 
 
 def _check_targets(store: Store, flat: Flattened) -> None:
