@@ -18,7 +18,6 @@ from runner.schedule.prepare import is_taken, write_document
 from runner.server.admission import Admitted, state_of, texts
 from runner.server.worktree import Worktrees
 from runner.spec.code_trees import pin_document_code
-from runner.spec.findings import Findings
 from runner.spec.flatten import Flattened, flatten
 from runner.spec.jobs import Job
 from runner.spec.pipeline_job import PipelineJob
