@@ -19,7 +19,7 @@ import msgspec
 from runner.entity.job import JobError, JobState
 from runner.entity.pipeline import PipelineSpec
 from runner.entity.status import JobStatus
-from runner.errors import CommandLost, Defect, IllegalTransition, RunnerError, StepsFailed, StorageFailed
+from runner.errors import CommandLost, Defect, IllegalTransition, JobNotFound, RunnerError, StepsFailed, StorageFailed
 from runner.pipeline.core import (
     Abandon,
     Action,
@@ -217,6 +217,9 @@ class PipelineDriver:
             self._opening.reuse(self._steps[key], looked)
         except IllegalTransition:  # somebody has just cancelled it, which the next tick sees
             self._end_unbegun(key)
+            return
+        except JobNotFound:  # its source has just been deleted
+            self._look(key)
             return
         assert looked.verdict is not None
         self._log.say(f"Step {key} need not run: {looked.verdict.reason}.")
