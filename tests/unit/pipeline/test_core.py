@@ -101,7 +101,7 @@ def test_an_earlier_result_stands_in_without_a_slot() -> None:
 
 def test_a_step_whose_earlier_result_is_gone_is_looked_up_again() -> None:
     core = core_of(step("a"))
-    begun(core, "a")
+    assert core.begin({}) == [Look("a")]
     assert core.on_looked("a", is_hit=True) == [Reuse("a")]
     assert core.on_looked("a", is_hit=False) == [Prepare("a")]
 
