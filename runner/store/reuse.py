@@ -56,13 +56,6 @@ class Reuse:
         sql = "SELECT job.name FROM output_record JOIN job ON job.id = job_id WHERE path = ? AND status = 'Completed'"
         return tuple(row["name"] for row in self._database.rows(sql, (path,)))
 
-    def bar(self, job: str) -> None:
-        """Let nobody use the results of a job: its inputs changed while it ran, or items of it are open."""
-        with self._database.writing():
-            self._database.run(
-                "UPDATE reuse SET is_source = 0 WHERE job_id = (SELECT id FROM job WHERE name = ?)", (job,)
-            )
-
     def users(self, job: str) -> tuple[str, ...]:
         """The jobs that show this one's results as their own."""
         return tuple(row["name"] for row in self._database.rows("SELECT name FROM job WHERE reused_from = ?", (job,)))

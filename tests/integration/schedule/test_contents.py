@@ -12,12 +12,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from runner.entity.job import OutputState
 from runner.errors import StorageFailed
 from runner.schedule.contents import Contents, asset_names, assets_of, records_of
 from runner.store.home import Home
 from runner.store.store import Store
+
+Files = dict[tuple[str, ...], bytes]
 
 
 @pytest.fixture
@@ -90,6 +94,29 @@ def test_content_moved_between_names_is_another_tree(contents: Contents, tmp_pat
         for file, text in files.items():
             (tmp_path / name / file).write_text(text)
     assert len({contents.of(str(tmp_path / name)).digest for name in ("one", "two", "three")}) == 3
+
+
+NAMES = st.sampled_from(["a", "b", "ab", "a.b", "\u00e9"])
+TREES = st.dictionaries(st.lists(NAMES, min_size=1, max_size=3).map(tuple), st.binary(max_size=3), max_size=4).filter(
+    lambda tree: not any(one[: len(two)] == two for one in tree for two in tree if one != two)
+)
+
+
+@given(TREES, TREES)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_trees_have_one_digest_when_their_files_are_the_same(
+    contents: Contents, tmp_path_factory: pytest.TempPathFactory, one: Files, two: Files
+) -> None:
+    assert (digest_of(contents, tmp_path_factory, one) == digest_of(contents, tmp_path_factory, two)) == (one == two)
+
+
+def digest_of(contents: Contents, factory: pytest.TempPathFactory, files: Files) -> str:
+    root = factory.mktemp("tree")
+    for names, data in files.items():
+        path = root.joinpath(*names)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    return contents.of(str(root)).digest
 
 
 def test_a_file_is_its_bytes(contents: Contents, tree: Path) -> None:
