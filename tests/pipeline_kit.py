@@ -246,9 +246,27 @@ class Pipelines:
 
         return until(found, "the nursery")
 
+    def processes(self) -> dict[int, list[str]]:
+        """The drivers and nurseries of this home that live, and their command lines."""
+        found = {}
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdecimal():
+                try:
+                    words = (entry / "cmdline").read_bytes().rstrip(b"\0").decode().split("\0")
+                    environment = (entry / "environ").read_bytes().split(b"\0")
+                except OSError:
+                    continue
+                own = b"RUNNER_HOME=" + os.fsencode(self.home.root)
+                if own in environment and "runner.compose" in words and _is_alive(int(entry.name)):
+                    found[int(entry.name)] = words
+        return found
+
     def kill(self, pid: int) -> None:
         """Kill a process and wait until it is gone."""
-        descriptor = os.pidfd_open(pid)
+        try:
+            descriptor = os.pidfd_open(pid)
+        except ProcessLookupError:
+            return
         try:
             signal.pidfd_send_signal(descriptor, signal.SIGKILL)
             until(lambda: not _is_alive(pid), f"the end of {pid}")

@@ -235,7 +235,7 @@ class PipelineDriver:
                 return lambda: self._end_unbegun(key)
             return lambda: self._on_prepared(key)
 
-        self._by_hand(key, make)
+        self._by_hand(key, make, is_urgent=True)
 
     def _on_prepared(self, key: str) -> None:
         self._promotions.see(self._store.get(self._steps[key].job))
@@ -296,7 +296,7 @@ class PipelineDriver:
             return
         self._on_ended(self._store.get(self._steps[key].job))
 
-    def _by_hand(self, key: str, work: Callable[[], Callable[[], None]]) -> None:
+    def _by_hand(self, key: str, work: Callable[[], Callable[[], None]], *, is_urgent: bool = False) -> None:
         """Have something done by another thread, and what it returns in this one. An error fails the step."""
 
         def do() -> None:
@@ -312,7 +312,7 @@ class PipelineDriver:
             else:
                 self._watch.tell(news)
 
-        self._hands.give(do)
+        self._hands.give(do, is_urgent=is_urgent)
 
     # ---- how steps end ----------------------------------------------------------------------------------
     def _on_process_end(self, key: str) -> None:

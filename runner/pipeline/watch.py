@@ -7,6 +7,7 @@ job's lock, for which a thread waits in the kernel. Nothing is looked at again a
 from __future__ import annotations
 
 import fcntl
+import itertools
 import logging
 import os
 import queue
@@ -107,17 +108,18 @@ class Hands:
     """Threads for what takes its time: reading trees of files, copying code. They hold up no end of the process."""
 
     def __init__(self, count: int) -> None:
-        self._work: queue.SimpleQueue[News | None] = queue.SimpleQueue()
+        self._work: queue.PriorityQueue[tuple[int, int, News | None]] = queue.PriorityQueue()
+        self._numbers = itertools.count()
         self._count = count
         for number in range(count):
             threading.Thread(target=self._run, name=f"hand {number}", daemon=True).start()
 
-    def give(self, work: News) -> None:
-        """Have `work` done, in the order given; it never raises."""
-        self._work.put(work)
+    def give(self, work: News, *, is_urgent: bool = False) -> None:
+        """Have `work` done, in the order given but what is urgent first."""
+        self._work.put((not is_urgent, next(self._numbers), work))
 
     def _run(self) -> None:
-        while (work := self._work.get()) is not None:
+        while (work := self._work.get()[2]) is not None:
             try:
                 work()
             except Exception:  # whoever gives work has it tell how it ended; this thread must go on
@@ -126,4 +128,4 @@ class Hands:
     def close(self) -> None:
         """Take no more work; what goes on is not waited for."""
         for _ in range(self._count):
-            self._work.put(None)
+            self._work.put((-1, next(self._numbers), None))

@@ -370,3 +370,44 @@ def test_everything_may_be_killed_at_once(bench: Pipelines) -> None:
     assert bench.text("d").split() == ["a", "b", "c"]
     counts = Counter(bench.notes())
     assert {key: counts[f"{key} went on"] for key in "abc"} == dict.fromkeys("abc", 1)
+
+
+def test_any_process_may_be_killed_at_any_moment(bench: Pipelines) -> None:
+    """Drivers and nurseries die in any order; what has completed never runs again, and the result is right."""
+    dice = random.Random(20261122)
+    needs = {number: [one for one in range(number) if dice.random() < 0.3] for number in range(10)}
+    bench.make(
+        *(
+            bench.step(
+                f"s{number}",
+                f"note s{number}; sleep 0.{dice.randrange(4)}; {{ echo s{number}; "
+                + "".join(f"cat ${{{{inputs.s{one}}}}}; " for one in some)
+                + "} > ${{outputs.o}}",
+                *(source(f"s{one}") for one in some),
+            )
+            for number, some in needs.items()
+        ),
+        max_concurrent_steps=3,
+    )
+    bench.start()
+    completed: dict[str, int] = {}
+    kill_count = 0
+    while bench.state().status is not S.COMPLETED:
+        counts = Counter(bench.notes())
+        for key, status in bench.statuses().items():
+            if status is S.COMPLETED:
+                assert completed.setdefault(key, counts[key]) == counts[key], f"{key} has run again"
+        running = bench.processes()
+        if not any(words[-2:] == ["drive", "probe"] for words in running.values()):
+            if bench.state().status is not S.COMPLETED:
+                bench.resume()
+        elif kill_count < 12 and dice.random() < 0.1:
+            bench.kill(dice.choice(list(running)))
+            kill_count += 1
+    bench.completed()
+    assert kill_count >= 3
+
+    def text_of(number: int) -> list[str]:
+        return [f"s{number}", *(line for one in needs[number] for line in text_of(one))]
+
+    assert {number: bench.text(f"s{number}").split() for number in needs} == {one: text_of(one) for one in needs}
