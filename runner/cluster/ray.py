@@ -67,7 +67,7 @@ class RayCluster:
         if self._address is None:
             self._placements = place_on_machine(spec, nodes[0], say)
         else:
-            self._placements = place_on_nodes(spec, nodes, _read_groups(ray))
+            self._placements = place_on_nodes(spec, nodes, read_groups(ray))
         return self._placements
 
     def start(self, config: InstanceConfig, placement: Placement) -> RayHandle:
@@ -275,7 +275,7 @@ def _free_cpus(ray: Any) -> dict[str, float]:
         return {}
 
 
-def _read_groups(ray: Any) -> list[GroupFacts]:
+def read_groups(ray: Any) -> list[GroupFacts]:
     """What nodes the cluster's autoscaler can add, as it has told the head; nothing where there is none."""
     try:
         config = ray._private.state.state.get_cluster_config()

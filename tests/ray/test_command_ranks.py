@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 from cli_kit import until
 from command_kit import Commands, commands_in, is_running
+from conftest import processes_of
 from ray_hosts import HEAD, PORT, Hosts, two_hosts
 
 from runner.cluster.join import KeptRay, join_keeper
@@ -97,6 +99,25 @@ def test_whatever_ends_it_ends_all_ranks(embedded: Commands, how: str) -> None:
     elif how == "cancel":
         assert str(done.job.status) == "Canceled"
     until(lambda: not any(map(is_running, pids)))
+
+
+def test_ranks_whose_ray_is_killed_run_again_on_another(commands: Commands) -> None:
+    """Their own Ray: it is killed."""
+    sign = commands.note("sign")
+    commands.create(
+        f"[ -e {sign} ] && exit; echo $$ >> {commands.note('pids')}; exec sleep 1000",
+        distribution=PYTORCH,
+        instance_count=2,
+        compute="ray",
+    )
+    driver = commands.start()
+    pids = commands.pids(count=2)
+    sign.touch()
+    (raylet,) = [pid for pid, line in processes_of(commands.home.root).items() if "raylet/raylet" in line]
+    os.kill(raylet, signal.SIGKILL)
+    done = commands.finish(driver).ok()
+    assert "it is tried again" in done.said
+    assert not any(map(is_running, pids))
 
 
 def test_ray_runs_a_command_once_which_finds_the_cluster(embedded: Commands) -> None:
