@@ -38,8 +38,6 @@ def admit_pipeline(store: Store, job: Job, draft: JobFolder, places: Places) -> 
     draft.logs.mkdir()
     draft.lock.touch(mode=0o600)
     draft.spec.write_bytes(msgspec.json.encode(spec))
-    # What holds is stored, not what was said: the default differs by the door that a pipeline comes through.
-    job.settings.continue_on_step_failure = spec.continue_on_step_failure
     made = state_of(job, name, store.now(), flat.outputs)
     write_document(draft, made.document)
     trees = Worktrees(os.environ)

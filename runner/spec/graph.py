@@ -250,7 +250,7 @@ def check_meeting_outputs(graph: Graph, place_of: PlaceOf) -> None:
                 version = str(setting["name"]), str(setting["version"])
                 other = assets.setdefault(version, (leaf, name))
                 if other != (leaf, name):
-                    what = f"is {version[1]!r} of {version[0]!r}, as the output {_of_step(other)} is"
+                    what = f"makes it {version[0]}:{version[1]}, and so is the output {_of_step(other)}"
                     leaf.found.problem(("outputs", name, "version"), what, "write another version, or leave it out")
     for place, (leaf, name) in taken.items():
         above = place.rpartition("/")[0]

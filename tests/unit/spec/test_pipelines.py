@@ -209,7 +209,7 @@ def test_two_steps_that_register_one_version_are_told() -> None:
     problems = told(f"jobs:\n  a:{step}  b:{step}")
     assert (
         len(problems) == 1
-        and "jobs.b.outputs.o.version is '3' of 'tides', as the output o of the step a" in problems[0]
+        and "jobs.b.outputs.o.version makes it tides:3, and so is the output o of the step a" in problems[0]
     )
     assert told(f"jobs:\n  a:{step}  b:{step}".replace(", version: 3", "")) == []
 
