@@ -11,6 +11,7 @@ from runner.entity.asset import PublishedState, PublishedStatus
 from runner.entity.job import JobState
 from runner.entity.pipeline import KEY_JOINT, PipelineSpec, StepSpec
 from runner.errors import ArgumentInvalid
+from runner.server.codes import put_code
 from runner.store.store import Store
 
 SOURCE = "azureml.pipelineid"
@@ -136,10 +137,5 @@ def _pin(document: dict[str, Any], step: StepSpec) -> None:
             inner = inner["component"]
         inner = inner["jobs"][key]
     for place in (inner, inner.get("component")):
-        if not isinstance(place, dict):
-            continue
-        if "code" in place:
-            place["code"] = step.code
-        task = place.get("task")
-        if isinstance(task, dict):
-            task["code"] = step.code
+        if isinstance(place, dict):
+            put_code(place, step.code)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from runner.entity.asset import Asset, AssetKind, ExperimentState
@@ -26,10 +28,11 @@ class Registry(Reading):
         return self.store.assets.get(kind, name, version)
 
     def create_asset(self, asset: Asset) -> Asset:
-        """Register an asset; without a version it gets the next one.
+        """Register an asset; without a version it gets the next one. The code of a component is kept as it is now.
 
         Raises:
             ArgumentInvalid: its name, its version or its path cannot be.
+            SpecInvalid: the code of a component is not there.
             AssetExists: the version is there already, and never changes.
         """
         for argument, value in (("name", asset.name), ("version", asset.version or "1")):
@@ -44,7 +47,12 @@ class Registry(Reading):
                 raise ArgumentInvalid("path", f"{asset.path!r} is no absolute path; write one")
             if not path.exists():
                 raise ArgumentInvalid("path", f"{asset.path} is not there; give a file or folder that is")
-        return self.store.assets.create(asset)
+            return self.store.assets.create(asset)
+        from runner.server.codes import pin_component  # not loaded by whoever only asks
+
+        document = copy.deepcopy(asset.document)
+        pin_component(document, self.home)
+        return self.store.assets.create(replace(asset, document=document))
 
     def experiment(self, name: str) -> ExperimentState:
         """The experiment of that name, made if it is missing, active again if it was archived."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import shutil
 import threading
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 from piped_jobs import Steps, output, records_of, write_command, write_pipeline
-from served_jobs import TO_THE_END, Hand, serving
+from served_jobs import TO_THE_END, Hand, serving, write_job
 
 from runner.client.backend import Backend
 from runner.client.remote import Remote
@@ -539,6 +540,49 @@ def test_a_published_pipeline_runs_with_the_code_that_it_had(
     assert len(trees(home)) == 1
     assert graph.literals == {"depth": 7}
     assert backend.graph("dawn").literals == {"depth": 3}
+
+
+def test_code_of_every_form_is_published(
+    backend: Backend, document: dict[str, Any], tmp_path: Path, home: Home
+) -> None:
+    work = tmp_path / "work"
+    score = write_job(work)
+    shared = {"type": "command", "compute": "local", "command": "true", "additional_includes": [str(work / "data")]}
+    alone = copy.deepcopy(score)
+    alone["task"] |= {"entry_script": str(work / "code" / "score.py")}
+    del alone["task"]["code"]
+    inside = copy.deepcopy(score)
+    inside["task"]["entry_script"] = str(work / "code" / "score.py")
+    jobs = {"score": score, "shared": shared, "alone": alone, "inside": inside}
+    for name, job in jobs.items():
+        if "scores" in job.get("outputs", {}):
+            job["outputs"] = {"scores": {"type": "uri_file", "path": str(work / "out" / name)}}
+    jobs["sub"] = {"type": "pipeline", "component": {"type": "pipeline", "jobs": {"sift": document["jobs"]["sift"]}}}
+    del jobs["sub"]["component"]["jobs"]["sift"]["inputs"]
+    jobs["sub"]["component"]["jobs"]["sift"]["command"] = "true"
+    backend.create({"type": "pipeline", "jobs": jobs}, name="dawn")
+    codes = {step.key: step.code for step in backend.graph("dawn").steps}
+    assert all(codes.values())
+    key = backend.publish("dawn", published_name="daybreak").id
+    shutil.rmtree(work / "code")
+    (work / "data" / "a.txt").write_text("changed since")
+    made = backend.submit_published(key)
+    assert {step.key: step.code for step in backend.graph(made.name).steps} == codes
+
+
+def test_code_of_a_registered_component_is_kept_as_it_was(
+    backend: Backend, document: dict[str, Any], tmp_path: Path, home: Home
+) -> None:
+    step = {key: value for key, value in document["jobs"]["sift"].items() if key != "compute"}
+    step |= {"name": "sifter", "inputs": {"depth": {"type": "integer"}}}
+    backend.create_asset(Asset(kind="component", name="sifter", version="", type="command", document=step))
+    (tree,) = trees(home)
+    shutil.rmtree(tmp_path / "work" / "code")
+    node = {"type": "command", "compute": "local", "inputs": {"depth": 3}, "component": "azureml:sifter:1"}
+    backend.create({"type": "pipeline", "jobs": {"sift": node}}, name="dawn")
+    assert backend.graph("dawn").step("sift").code == str(tree)
+    with pytest.raises(SpecInvalid, match="code"):
+        backend.create_asset(Asset(kind="component", name="sifter", version="", type="command", document=step))
 
 
 def test_values_for_a_published_pipeline_are_checked(backend: Backend, pipeline: JobState) -> None:
