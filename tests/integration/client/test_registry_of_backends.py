@@ -26,7 +26,8 @@ def home(tmp_path: Path) -> Home:
 @pytest.fixture(params=["embedded", "remote"])
 def backend(request: pytest.FixtureRequest, home: Home) -> Iterator[Backend]:
     if request.param == "embedded":
-        jobs = Jobs(home, [].append)
+        launched: list[str] = []
+        jobs = Jobs(home, launched.append)
         yield jobs
         jobs.close()
         return
