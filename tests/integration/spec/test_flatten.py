@@ -123,6 +123,42 @@ def test_sub_pipelines_are_flattened(folder: Path, places: Places) -> None:
     assert flat.components == ("inner:2",) and flat.spec.literals == {"n": 0}
 
 
+def test_an_output_takes_the_mode_that_a_sub_pipeline_declares(folder: Path, places: Places) -> None:
+    (folder / "parts/sub.yml").write_text(SUB.replace("last: {type: uri_file}", "last: {type: uri_file, mode: upload}"))
+    output = flat_of(load_job(folder / "pipeline.yml"), places).spec.step("sub/two").document["outputs"]
+    assert output == {"o": {**FILE, "path": f"{folder}/out/${{{{name}}}}.txt", "mode": "upload"}}
+
+
+def test_a_component_that_says_no_type_is_of_the_kind_it_looks_like(folder: Path, places: Places) -> None:
+    (folder / "score.py").write_text("def run(mini_batch):\n    return mini_batch\n")
+    (folder / "parts/score.yml").write_text(
+        "inputs: {cargo: {type: uri_folder}}\ninput_data: ${{inputs.cargo}}\n"
+        "task: {code: .., entry_script: score.py}\nmini_batch_size: '1'\n"
+    )
+    (folder / "parts/sub.yml").write_text(SUB.replace("type: pipeline\n", "", 1))
+    text = (
+        "type: pipeline\njobs:\n  load: {command: x, outputs: {o: }}\n  sub: {component: ./parts/sub.yml}\n"
+        "  score: {component: ./parts/score.yml, inputs: {cargo: '${{parent.jobs.load.outputs.o}}'}}\n"
+    )
+    kinds = {step.key: step.type for step in spec(text, folder, places).steps}
+    assert kinds == {"load": "command", "sub/one": "command", "sub/two": "command", "score": "parallel"}
+
+
+def test_a_table_that_a_parallel_step_cannot_read_is_told_also_where_it_is_bound(folder: Path, places: Places) -> None:
+    (folder / "rows").mkdir()
+    (folder / "rows/MLTable").write_text("paths: []\n")
+    (folder / "score.py").write_text("def run(mini_batch):\n    return mini_batch\n")
+    text = (
+        "type: pipeline\ninputs: {rows: {type: mltable, path: ./rows}}\njobs:\n"
+        "  look: {command: x, inputs: {rows: '${{parent.inputs.rows}}'}}\n"
+        "  score:\n    type: parallel\n    inputs: {rows: '${{parent.inputs.rows}}'}\n"
+        "    input_data: ${{inputs.rows}}\n    task: {code: ., entry_script: score.py}\n"
+    )
+    (folder / "job.yml").write_text(text)
+    problems = [str(problem) for problem in validate(load_job(folder / "job.yml"), places=places).problems]
+    assert len(problems) == 1 and "job.yml:7: jobs.score.inputs.rows.path" in problems[0] and "MLTable" in problems[0]
+
+
 def test_what_travels_is_flattened_to_the_same(folder: Path, places: Places) -> None:
     job = load_job(folder / "pipeline.yml")
     again = job_of_document(job.absolute_document())

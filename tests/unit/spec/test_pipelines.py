@@ -164,6 +164,17 @@ def test_a_step_that_takes_its_own_output_is_a_circle() -> None:
     assert len(problems) == 1 and "a -> a" in problems[0]
 
 
+def test_many_ways_between_steps_are_walked_once() -> None:
+    lines = ["  s0: {command: x, outputs: {o: }}\n"]
+    for i in range(1, 60):
+        given = "${{parent.jobs.%s.outputs.o}}"
+        both = ", ".join(f"{side}: '{given % f's{i - 1}'}'" for side in "ab")
+        lines += [f"  {side}{i}: {{command: x, inputs: {{{both}}}, outputs: {{o: }}}}\n" for side in "ab"]
+        joined = ", ".join(f"{side}: '{given % f'{side}{i}'}'" for side in "ab")
+        lines.append(f"  s{i}: {{command: x, inputs: {{{joined}}}, outputs: {{o: }}}}\n")
+    assert told("jobs:\n" + "".join(reversed(lines))) == []
+
+
 def test_depends_on_counts_for_circles() -> None:
     problems = told(
         "jobs:\n  a:\n    command: x\n    runner: {depends_on: [b]}\n"
