@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
 from pathlib import Path
 
 import msgspec
@@ -52,6 +53,9 @@ def prepare(
     moved = code is not None and code.is_relative_to(folder.root)
     try:
         folder.logs.mkdir(parents=True, exist_ok=True)
+        if isinstance(spec, ParallelSpec) and code is not None and not moved:
+            _copy_code(code, folder.code)
+            spec = dataclasses.replace(spec, code=str(final.code))
         folder.lock.touch(mode=0o600)
         folder.spec.write_bytes(msgspec.json.encode(_moved(spec, folder, final) if moved else spec))
         write_document(folder, job.absolute_document())
@@ -63,6 +67,20 @@ def prepare(
 def write_document(folder: JobFolder, document: dict[str, object]) -> None:
     """Keep the job as its user wrote it, for people to read."""
     folder.document.write_bytes(msgspec.json.format(msgspec.json.encode(document)))
+
+
+def _copy_code(code: Path, into: Path) -> None:
+    """Copy code that is shared: a script runs in the folder of its code, and may write there. As a whole, or not."""
+    if into.is_dir():
+        return
+    draft = into.with_name(f".{into.name}.new")
+    shutil.rmtree(draft, ignore_errors=True)
+    for above, _, names in os.walk(code):
+        folder = draft / os.path.relpath(above, code)
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in names:
+            shutil.copy2(os.path.join(above, name), folder / name)
+    draft.rename(into)
 
 
 def taken_targets(spec: CommandSpec | ParallelSpec) -> tuple[str, ...]:
