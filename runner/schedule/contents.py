@@ -23,6 +23,7 @@ import hashlib
 import logging
 import os
 import stat
+import threading
 import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -62,10 +63,12 @@ class _Seen(NamedTuple):
 
 
 class Contents:
-    """Digests of trees, with the store for a memory. Threads may share one."""
+    """Digests of trees, with the store for a memory. Threads may share one: a tree is read by one of them at a time."""
 
     def __init__(self, store: Store) -> None:
         self._known = store.reuse
+        self._mutex = threading.Lock()
+        self._turns: dict[str, threading.Lock] = {}
 
     def of(self, path: str) -> Content:
         """What is at a path now. Reads only what the store does not know by its stamp.
@@ -73,8 +76,14 @@ class Contents:
         Links are followed, but into no folder that they are in; what is neither file nor folder counts by its name.
         Raises StorageFailed when there is nothing, or something cannot be read.
         """
-        root = os.fsencode(os.path.abspath(path))
-        name = os.fsdecode(root)
+        name = os.path.abspath(path)
+        with self._mutex:
+            turn = self._turns.setdefault(name, threading.Lock())
+        with turn:
+            return self._read(name)
+
+    def _read(self, name: str) -> Content:
+        root = os.fsencode(name)
         try:
             seen, is_file = _look(root)
             for _ in range(_TRIES):

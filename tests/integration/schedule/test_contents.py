@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -217,6 +218,23 @@ def test_many_files_are_read_in_threads_as_in_one(contents: Contents, tmp_path: 
     assert contents.of(str(again)).digest == first.digest
     (again / "599").write_bytes(b"x")
     assert contents.of(str(again)).digest != first.digest
+
+
+def test_threads_that_ask_at_once_read_once(store: Store, tmp_path: Path) -> None:
+    large = tmp_path / "large"
+    large.write_bytes(bytes(200 << 20))
+    contents = Contents(store)
+
+    def cost() -> tuple[float, str]:
+        before = time.thread_time()
+        digest = contents.of(str(large)).digest
+        return time.thread_time() - before, digest
+
+    with ThreadPoolExecutor(4) as pool:
+        said = [one.result() for one in [pool.submit(cost) for _ in range(4)]]
+    costs = sorted(cost for cost, _ in said)
+    assert len({digest for _, digest in said}) == 1
+    assert costs[-2] < costs[-1] / 2, "one has hashed, the others have looked"
 
 
 def test_names_that_are_no_utf8(contents: Contents, tmp_path: Path) -> None:
