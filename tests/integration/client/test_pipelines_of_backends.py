@@ -518,7 +518,7 @@ def test_a_deleted_command_leaves_no_attempts_beside_its_target(backend: Backend
     target = Path(output(made, "line").path)
     hand = Hand(home, "sift")
     hand.complete("wool\n")
-    attempts = [target.with_name(f".{target.name}.{name}~{n}.staging") for name in ("sift", "other") for n in (1, 2)]
+    attempts = [target.with_name(f".{target.name}.{name}~{n}.staging") for name in ("sift", "sift.er") for n in (1, 2)]
     for attempt in attempts:
         attempt.mkdir()
     backend.delete("sift")
