@@ -107,8 +107,9 @@ class RayRanks:
             threading.Thread(target=self._begin, args=(instance, order, errand), daemon=True).start()
 
     def _with_ray(self, process: Process) -> Process:
-        """With the way to the cluster in its environment, for a command that is to find it."""
-        return replace(process, env={**self._places.variables, **process.env}) if self._is_light else process
+        """With the way to the cluster in its environment, for a command that is to find it; without what is no text."""
+        found = {name: value for name, value in process.env.items() if _is_text(name + value)}
+        return replace(process, env={**(self._places.variables if self._is_light else {}), **found})
 
     def _begin(self, instance: _Instance, order: Order, errand: Errand) -> None:
         ray = self._places.connection.ray
@@ -229,3 +230,11 @@ class RayRanks:
 def _append(path: Path, data: bytes) -> None:
     with open(path, "ab") as file:
         file.write(data)
+
+
+def _is_text(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import gc
+import json
 import os
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import msgspec
@@ -147,7 +148,8 @@ class Ward:
     def run(self, processes: Sequence[Process], *, grace_s: float, token: str, errand: Errand = Errand()) -> None:
         """Start processes; `Started` or `Refused` is the answer. `token` is in the environment of each of them."""
         self._token = token
-        self._send(msgspec.json.encode({"run": processes, "grace_s": grace_s}))
+        # Not msgspec, which refuses what of the environment is no UTF-8.
+        self._send(json.dumps({"run": [asdict(one) for one in processes], "grace_s": grace_s}).encode())
 
     def stop(self) -> None:
         """End everything: SIGTERM, and SIGKILL after the grace period. `Quiet` is the answer."""

@@ -87,7 +87,8 @@ class CommandDriver:
             self._keep_parameters(self._mlflow.end(status))
         if self._attempt is not None:
             self._attempt.keep_artifacts()
-            self._attempt.clear_nurseries()
+            for attempt in attempts_of(self._spec, self._folder):
+                attempt.clear_nurseries()
         if status is not JobStatus.COMPLETED:
             return Ending()
         job = self._shell.store.get(self._name)

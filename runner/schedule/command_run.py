@@ -64,6 +64,8 @@ class CommandRun:
         """`base` is the environment that processes begin with; the instances' own where it is empty."""
         self._shell, self._spec, self._base = shell, spec, base
         self._limit: float | None = None
+        self._is_quiet = True
+        """Whether nothing is left of what was started."""
 
     def run(self, attempt: Attempt, crew: Crew, mlflow: Mapping[str, str]) -> list[int]:
         """Run the command once and return the exit codes of its processes, of which each was a success.
@@ -86,7 +88,12 @@ class CommandRun:
         cancelled.check()
         processes = self._processes(attempt, ranks_of(self._spec, seats), mlflow)
         crew.run(processes, grace_s=self._spec.cancel_grace_s, token=attempt.token, errand=attempt.errand)
-        return self._watch(processes, crew, own_variables(attempt))
+        try:
+            return self._watch(processes, crew, own_variables(attempt))
+        except BaseException:
+            if not self._is_quiet:
+                crew.close()
+            raise
 
     def _processes(self, attempt: Attempt, ranks: Sequence[Rank], mlflow: Mapping[str, str]) -> list[Process]:
         text = command_text(attempt)
@@ -138,6 +145,7 @@ class CommandRun:
                     case Lost(what):
                         raise end or CommandLost(what)
                     case Quiet(count):
+                        self._is_quiet = True
                         if count:
                             log.warning("%d processes of the command cannot be ended", count)
                         if end is not None:

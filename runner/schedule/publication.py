@@ -17,12 +17,10 @@ from runner.schedule.attempt import Attempt
 
 
 def check_targets(attempt: Attempt) -> None:
-    """Raise TargetExists if a target holds something that the job may not replace."""
-    if attempt.spec.overwrite:
-        return
+    """Raise TargetExists if a target holds something that the job may not replace: with `overwrite` the wrong kind."""
     for output in attempt.spec.outputs:
         with telling(output.target, "the target cannot be looked at"):
-            if _is_taken(output):
+            if _is_in_the_way(output, Path(output.target), attempt.spec.overwrite):
                 raise TargetExists(output.target)
 
 
@@ -49,6 +47,8 @@ def publish(attempt: Attempt) -> None:
 
 def _publish(attempt: Attempt, output: CommandOutput) -> None:
     made, target = attempt.outputs[output.name], Path(output.target)
+    if output.is_folder and target.is_dir():
+        target = target.resolve()  # a link to an empty folder is filled, not replaced
     near = attempt.beside(target, attempt.number) / target.name
     aside = attempt.beside(target, "replaced")
     if os.path.lexists(made):
@@ -57,9 +57,9 @@ def _publish(attempt: Attempt, output: CommandOutput) -> None:
             _bring_near(made, near)
     source = near if os.path.lexists(near) else made
     if os.path.lexists(source):
-        if target.is_dir() and not target.is_symlink() and not any(target.iterdir()):
-            target.rmdir()
-        if attempt.spec.overwrite and os.path.lexists(target):
+        if _is_in_the_way(output, target, attempt.spec.overwrite):
+            raise TargetExists(str(target))
+        if os.path.lexists(target):
             _remove(aside)
             os.rename(target, aside)
         try:
@@ -84,11 +84,14 @@ def _bring_near(made: Path, near: Path) -> None:
     _remove(made)
 
 
-def _is_taken(output: CommandOutput) -> bool:
-    if not output.is_folder or not os.path.isdir(output.target):
-        return os.path.lexists(output.target)
-    with os.scandir(output.target) as entries:
-        return next(entries, None) is not None
+def _is_in_the_way(output: CommandOutput, target: Path, overwrite: bool) -> bool:
+    if not os.path.lexists(target):
+        return False
+    if output.is_folder != target.is_dir():
+        return True
+    if overwrite:
+        return False
+    return not output.is_folder or any(target.iterdir())
 
 
 def _remove(path: Path) -> None:

@@ -170,6 +170,22 @@ def test_overwrite_replaces_all_of_the_old(commands: Commands) -> None:
     assert sorted(os.listdir(commands.root)) == ["line", "tree"]
 
 
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_overwrite_does_not_replace_what_is_of_another_kind(commands: Commands, kind: str) -> None:
+    output = commands.file("o", "old") if kind == "folder" else commands.tree("o", "old")
+    old = commands.write("old" if kind == "file" else "old/x", "mine")
+    message = commands.run("true", outputs=(output,), overwrite=True).failed("TARGET_EXISTS")
+    assert output.target in message and old.read_text() == "mine"
+
+
+def test_a_link_to_an_empty_folder_is_filled(commands: Commands) -> None:
+    (commands.root / "far/tree").mkdir(parents=True)
+    (commands.root / "tree").symlink_to("far/tree")
+    commands.run("echo a > ${{outputs.o}}/a", outputs=(commands.tree("o", "tree"),)).ok()
+    assert (commands.root / "far/tree/a").read_text() == "a\n" and (commands.root / "tree").is_symlink()
+    assert sorted(os.listdir(commands.root)) == ["far", "tree"] and os.listdir(commands.root / "far") == ["tree"]
+
+
 def test_the_old_stays_when_an_overwriting_command_fails(commands: Commands) -> None:
     line = commands.write("line", "old")
     commands.run("echo new > ${{outputs.f}}; false", outputs=(commands.file("f", "line"),), overwrite=True).failed(
