@@ -2,7 +2,8 @@
 
 What counts is which files there are after the ignore rules, their bytes, and whether they may be executed; not their
 times, owners or the folder they came from. A tree appears under its digest by one rename, so it is whole or not there,
-and of two submissions at once the second finds the work of the first done. Nobody writes to a tree after that.
+and of two submissions at once the second finds the work of the first done. Nobody writes to a tree after that: commands
+and scripts work in copies. Its files are read-only; its folders are not, so that a home can be removed by its owner.
 """
 
 from __future__ import annotations
@@ -155,7 +156,8 @@ def _keep(files: Mapping[str, Path], trees: Path) -> str:
     try:
         draft.mkdir()
         digest = _digest({inside: _copy(path, draft / inside) for inside, path in files.items()})
-        _seal(draft)
+        for folder, _, _ in os.walk(draft):
+            _sync(folder)
         try:
             os.rename(draft, trees / digest)
             _sync(trees)
@@ -164,7 +166,7 @@ def _keep(files: Mapping[str, Path], trees: Path) -> str:
                 raise
         return digest
     finally:
-        _discard(draft)
+        shutil.rmtree(draft, ignore_errors=True)
 
 
 def _copy(source: Path, target: Path) -> str:
@@ -182,25 +184,9 @@ def _copy(source: Path, target: Path) -> str:
     return f"{content.hexdigest()} {'x' if mode & stat.S_IXUSR else '-'}"
 
 
-def _seal(root: Path) -> None:
-    """Take the right to write from every folder, the innermost first, and see that their entries are on the disk."""
-    for folder, _, _ in os.walk(root, topdown=False):
-        os.chmod(folder, 0o555)
-        _sync(folder)
-
-
 def _sync(folder: str | Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _discard(draft: Path) -> None:
-    """Remove a draft that did not get its name; harmless when it did."""
-    if not draft.is_dir():
-        return
-    for folder, _, _ in os.walk(draft):
-        os.chmod(folder, 0o755)
-    shutil.rmtree(draft, ignore_errors=True)
