@@ -30,9 +30,10 @@ from runner.store.store import Store
 def admit_pipeline(store: Store, job: Job, draft: JobFolder, places: Places) -> Admitted:
     """Check the pipeline with all its steps and write its folder; the rows to insert. See `admit`."""
     assert isinstance(job, PipelineJob)
-    validate(job, places=places).raise_if_any()
+    found = validate(job, places=places)
+    found.raise_if_any()
     name = str(job.name)
-    flat = flatten(job, name=name, places=places)
+    flat = flatten(job, name=name, places=places, checked=found)
     _check_targets(store, flat)
     spec = replace(flat.spec, steps=tuple(_pinned(store.home, flat)))
     draft.logs.mkdir()

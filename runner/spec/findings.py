@@ -33,6 +33,8 @@ class Findings:
         self._problems: dict[Problem, None] = {}
         self._notices: dict[str, None] = {}
         self._unclean: set[str] = set()
+        self.about: object = None
+        """The document that was looked at, where it is worth keeping."""
 
     def problem(self, at: Path, what: str, remedy: str = "") -> Any:
         """Note that the value at `at` is wrong; `what` goes on after its name. Gives None: a shape can end with it."""

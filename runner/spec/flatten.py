@@ -49,17 +49,20 @@ def step_job_name(pipeline: str, key: str) -> str:
     return f"{name[:kept].rstrip('-.')}{NAME_JOINT}x{digest}"
 
 
-def flatten(job: PipelineJob, *, name: str, places: Places) -> Flattened:
+def flatten(job: PipelineJob, *, name: str, places: Places, checked: Findings | None = None) -> Flattened:
     """Flatten a pipeline that `validate` found no problem with.
 
     Args:
         name: the final name of the pipeline, part of its steps' names and of default output paths.
+        checked: what `validate` gave with the same places; then the graph that it made is not made again.
 
     Raises:
         SpecInvalid: something is wrong after all.
     """
-    found = findings_of(job)
-    document = pipeline_kind.shape(job.written(), job.base_path, found)
+    found = checked if checked is not None else findings_of(job)
+    document = pipeline_kind.shaped_with(found)
+    if document is None:
+        document = pipeline_kind.shape(job.written(), job.base_path, found)
     graph = pipeline_kind.graph_in(document, job.base_path, found, places)
     if not graph.is_known:
         found.problem((), "names registered components, and nothing is looked up here", "submit the job")

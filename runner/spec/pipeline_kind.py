@@ -32,7 +32,13 @@ def shape(values: Mapping[str, Any], base: Path, found: Findings) -> ShapedPipel
     shaped = ShapedPipeline(shape_pipeline(values, found))
     shaped.files = values.files if isinstance(values, PipelineWritten) and values.files is not None else {}
     shaped.graphs = {}
+    found.about = shaped
     return shaped
+
+
+def shaped_with(found: Findings) -> ShapedPipeline | None:
+    """The document that these findings are of, with the graph that was made of it."""
+    return found.about if isinstance(found.about, ShapedPipeline) else None
 
 
 def graph_in(document: Document, base: Path, found: Findings, places: Places | None) -> Graph:

@@ -159,6 +159,23 @@ def test_a_table_that_a_parallel_step_cannot_read_is_told_also_where_it_is_bound
     assert len(problems) == 1 and "job.yml:7: jobs.score.inputs.rows.path" in problems[0] and "MLTable" in problems[0]
 
 
+def test_the_graph_of_the_validation_is_used_again(folder: Path, places: Places) -> None:
+    job = load_job(folder / "pipeline.yml")
+    assert isinstance(job, PipelineJob)
+    found = validate(job, places=places)
+    again, anew = (flatten(job, name="pipe", places=places, checked=one) for one in (found, None))
+    assert again.spec.steps == anew.spec.steps and again.spec.outputs == anew.spec.outputs
+    assert again.step_outputs == anew.step_outputs and again.codes == anew.codes
+
+
+def test_a_component_in_itself_is_told_and_ends_a_document(folder: Path, places: Places) -> None:
+    (folder / "parts/sub.yml").write_text(SUB + "  three: {component: ./sub.yml}\n")
+    job = PipelineJob(jobs={"sub": {"component": "./parts/sub.yml"}})
+    job.absolute_document()
+    problems = validate(job, places=places).problems
+    assert any("is a pipeline that stands in itself" in str(problem) for problem in problems)
+
+
 def test_what_travels_is_flattened_to_the_same(folder: Path, places: Places) -> None:
     job = load_job(folder / "pipeline.yml")
     again = job_of_document(job.absolute_document())

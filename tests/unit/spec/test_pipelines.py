@@ -121,6 +121,8 @@ def test_a_wrong_input_of_a_step_is_told_once_at_its_line(value: str, says: str)
         ("outputs: {o: '${{outputs.report}}'}", "which is no output of the pipeline"),
         ("outputs: {o: {path: /x, modes: upload}}", "jobs.extra.outputs.o.modes is no known key"),
         ("environment_variables: {A: '${{parent.inputs.rat}}'}", "the pipeline has no such input"),
+        ("environment_variables: {A: '${{parents.inputs.rate}}'}", "did you mean ${{parent.inputs.rate}}?"),
+        ("environment_variables: {A: '${{inputs.rate}}'}", "names ${{inputs.rate}}, and there is no such input"),
         ("limits: {timeout: '${{parent.inputs.cargo}}'}", "which is data"),
     ],
 )
