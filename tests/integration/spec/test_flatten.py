@@ -176,6 +176,38 @@ def test_a_component_in_itself_is_told_and_ends_a_document(folder: Path, places:
     assert any("is a pipeline that stands in itself" in str(problem) for problem in problems)
 
 
+def test_an_inline_step_of_a_sub_pipeline_takes_the_type_that_is_declared(folder: Path, places: Places) -> None:
+    inline = "  one:\n    command: x ${{outputs.o}}\n    inputs: {w: hi}\n"
+    start = SUB.index("  one:")
+    end = SUB.index('    outputs: {o: "${{parent.outputs.first}}"}')
+    (folder / "parts/sub.yml").write_text(SUB[:start] + inline + SUB[end:])
+    step = flat_of(load_job(folder / "pipeline.yml"), places).spec.step("sub/one")
+    assert step.document["outputs"] == {"o": {**FILE, "path": f"{folder}/first.txt", "mode": "upload"}}
+
+
+@pytest.mark.parametrize(
+    ("given", "made"),
+    [
+        ("{type: uri_file, path: '${{parent.inputs.where}}'}", {"type": "uri_file", "path": "DIR/pipeline.yml"}),
+        (
+            "{type: uri_file, path: 'parts/${{parent.inputs.name}}.yml'}",
+            {"type": "uri_file", "path": "DIR/parts/sub.yml"},
+        ),
+        ("{type: string, path: '${{parent.inputs.where}}'}", "./pipeline.yml"),
+        ("{path: '${{parent.inputs.where}}'}", "./pipeline.yml"),
+    ],
+)
+def test_a_value_below_path_is_data_only_where_data_is_said(
+    folder: Path, places: Places, given: str, made: object
+) -> None:
+    text = (
+        "type: pipeline\ninputs: {where: ./pipeline.yml, name: sub}\n"
+        f"jobs:\n  a: {{command: x, inputs: {{v: {given}}}}}\n"
+    )
+    found = inputs(spec(text, folder, places).step("a"))["v"]
+    assert json.loads(json.dumps(found).replace(str(folder), "DIR")) == made
+
+
 def test_what_travels_is_flattened_to_the_same(folder: Path, places: Places) -> None:
     job = load_job(folder / "pipeline.yml")
     again = job_of_document(job.absolute_document())
