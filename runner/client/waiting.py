@@ -15,6 +15,9 @@ from runner.errors import ActivityFailedException, ExperimentExecutionException
 FIRST_LOOK_S, LONGEST_LOOK_S = 0.1, 1.0
 """A wait looks after a tenth of a second, and then ever less often."""
 
+REST = 4.0
+"""How much longer than a look at a log the pause after it is."""
+
 
 class Waited(Protocol):
     """A run that can be waited for."""
@@ -75,7 +78,6 @@ def wait_for_step(step: StepWaited, show_output: bool, timeout_seconds: float, r
     try:
         follower = _Follower(step)
         status = wait.until_ended(step.get_status, f"StepRun( {step.name} ) Status: ", follower.look, step.can_start)
-        follower.look()
         follower.finish()
         wait.tell_if_over()
         return _sum_up(step, f"StepRun({step.name})", f"StepRun( {step.name} )", status, raise_on_error)
@@ -166,16 +168,29 @@ class _Follower:
     def __init__(self, step: StepWaited) -> None:
         self._step = step
         self._log, self._read, self._rest = "", 0, ""
+        self._rests_until = 0.0
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
     def look(self) -> None:
-        """Write the lines that have been completed since the last look."""
+        """Write the lines that have been completed since the last look, unless looking takes too long for that."""
+        began = time.monotonic()
+        if began >= self._rests_until:
+            self._look()
+            # A log is read from its beginning each time: a long one must not take all the time there is.
+            self._rests_until = time.monotonic() + REST * (time.monotonic() - began)
+
+    def finish(self) -> None:
+        """Write what is left, also of a last line that nothing ended."""
+        self._look()
+        self._end_line()
+
+    def _look(self) -> None:
         found = self._step.log_size()
         if found is None:
             return
         log, size = found
         if log != self._log:
-            self.finish()
+            self._end_line()
             say(f"\nStreaming {log}")
             say("=" * (len(log) + 10))
             self._log, self._read = log, 0
@@ -187,8 +202,7 @@ class _Follower:
         for line in lines:
             say(line)
 
-    def finish(self) -> None:
-        """Write the last line too, which nothing ended."""
+    def _end_line(self) -> None:
         if self._rest:
             say(self._rest)
         self._rest = ""
