@@ -140,14 +140,14 @@ def own_time(count: int) -> float:
     return time.perf_counter() - began
 
 
-def chain(root: Path) -> dict[str, float]:
+def chain(root: Path, count: int = STEPS) -> dict[str, float]:
     bench = Bench(root)
-    return {"chain": bench.submit(bench.yaml(chain_of(STEPS))) - own_time(STEPS)}
+    return {"chain": bench.submit(bench.yaml(chain_of(count))) - own_time(count)}
 
 
-def wide(root: Path) -> dict[str, float]:
+def wide(root: Path, count: int = STEPS) -> dict[str, float]:
     bench = Bench(root)
-    return {"wide": bench.submit(bench.yaml(wide_of(STEPS))) - own_time(STEPS)}
+    return {"wide": bench.submit(bench.yaml(wide_of(count))) - own_time(count)}
 
 
 def graph(root: Path, count: int = 1000) -> dict[str, float]:
@@ -225,7 +225,7 @@ def cluster(root: Path) -> dict[str, float]:
     return {"cluster": seconds}
 
 
-CASES: dict[str, Callable[[Path], dict[str, float]]] = {
+CASES: dict[str, Callable[..., dict[str, float]]] = {
     "chain": chain,
     "wide": wide,
     "cluster": cluster,
@@ -233,12 +233,13 @@ CASES: dict[str, Callable[[Path], dict[str, float]]] = {
     "again": again,
     "inputs": inputs,
 }
-QUICK = ("graph", "again")
+QUICK = {"chain": 3, "wide": 3, "graph": 100, "inputs": 1000}
+"""How many steps or files in the quick mode."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="one round of the quick ones")
+    parser.add_argument("--quick", action="store_true", help="one round, with few steps and files")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", nargs="+", choices=CASES)
     parser.add_argument("--root", type=Path, default=Path("/tmp/runner-bench"))
@@ -247,8 +248,9 @@ def main() -> None:
     work = args.root / "pipeline"
     seconds: dict[str, list[float]] = {}
     for name in args.only or (QUICK if args.quick else CASES):
+        count = [QUICK[name]] if args.quick and name in QUICK else []
         for _ in range(1 if args.quick else args.rounds):
-            for what, value in CASES[name](work).items():
+            for what, value in CASES[name](work, *count).items():
                 seconds.setdefault(what, []).append(value)
     print(f"{'seconds':28} median (min - max)        aim")
     for name, values in seconds.items():
