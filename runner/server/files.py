@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from runner.entity.job import OutputState
@@ -35,18 +35,22 @@ class LogTail:
     slash, or of what the user's code printed.
     """
 
-    def __init__(self, job: str, folder: Path, file: str) -> None:
-        """LogMissing when there is no such file. A name is only ever compared with those that were listed."""
-        self._folder, self._file = folder, file
+    def __init__(self, job: str, find: Callable[[], Path], file: str) -> None:
+        """LogMissing when there is no such file. A name is only ever compared with those that were listed.
+
+        `find` tells the folder at each look: a step that is waited for may turn out to be a reused one.
+        """
+        self._find, self._file = find, file
         self._offsets: dict[str, int] = {}
-        if file and not file.endswith("/") and file not in self._names():
+        if file and not file.endswith("/") and file not in self._names(find()):
             raise LogMissing(job, file)
 
     def read(self) -> Iterator[Chunk]:
         """Chunks of what is new, file by file."""
-        for name in self._names():
+        folder = self._find()
+        for name in self._names(folder):
             try:
-                with open(self._folder / name, "rb") as file:
+                with open(folder / name, "rb") as file:
                     file.seek(self._offsets.get(name, 0))
                     while data := file.read(CHUNK_BYTES):
                         self._offsets[name] = self._offsets.get(name, 0) + len(data)
@@ -54,10 +58,10 @@ class LogTail:
             except FileNotFoundError:
                 continue
             except OSError as error:
-                raise StorageFailed(str(self._folder / name), f"cannot be read: {error.strerror}") from error
+                raise StorageFailed(str(folder / name), f"cannot be read: {error.strerror}") from error
 
-    def _names(self) -> list[str]:
-        names = _files_below(self._folder)
+    def _names(self, folder: Path) -> list[str]:
+        names = _files_below(folder)
         if self._file and not self._file.endswith("/"):
             return [name for name in names if name == self._file]
         wanted = [name for name in names if name.startswith(self._file or USER_OUTPUT)]

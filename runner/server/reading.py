@@ -13,7 +13,7 @@ from runner.errors import ArgumentInvalid, JobNotFound, JobStatusConflict, Outpu
 from runner.server.failures import FailurePages
 from runner.server.files import DEFAULT_OUTPUT, LogTail, list_logs, read_artifacts, read_output
 from runner.server.pages import page_size_of, seal, unseal
-from runner.server.sight import end_if_abandoned, has_driver
+from runner.server.sight import end_if_abandoned, has_driver, is_looked_after
 from runner.server.specs import read_pipeline
 from runner.server.watch import watch
 from runner.store.home import Home, JobFolder
@@ -118,7 +118,7 @@ class Reading:
 
     def tail(self, name: str, file: str = "") -> LogTail:
         """A reader of one log file, or of what the user's code printed."""
-        return LogTail(name, self._folder(name).logs, file)
+        return LogTail(name, lambda: self._folder(name).logs, file)
 
     def read_log(self, name: str, file: str = "", *, follow: bool = False) -> Iterator[Chunk]:
         """The text of a log; with `follow` until the job has ended."""
@@ -135,7 +135,9 @@ class Reading:
         job = self.get(name)
         if job.status is JobStatus.NOT_STARTED and job.parent:
             return not self.get(job.parent).status.is_terminal
-        return not job.status.is_terminal and has_driver(self.store, job) is not False
+        if job.status.is_terminal:
+            return False
+        return has_driver(self.store, job) is not False or is_looked_after(self.store, job)
 
     def outputs(self, name: str) -> tuple[OutputState, ...]:
         """The outputs, in the order in which the job names them."""

@@ -74,7 +74,8 @@ def _check(store: Store, job: JobState, folder: JobFolder) -> None:
     if job.status is JobStatus.COMPLETED or folder.redrive.is_file():
         return
     if job.status in (JobStatus.FAILED, JobStatus.CANCELED):
-        raise refusal(job, _VERB, f"`runner resume {job.name}` tries what it has set aside again, and the rest")
+        whole = job.parent or job.name
+        raise refusal(job, _VERB, f"`runner resume {whole}` tries what it has set aside again, and the rest")
     raise refusal(job, _VERB, f"it has not ended; `runner watch {job.name}` follows it to its end")
 
 

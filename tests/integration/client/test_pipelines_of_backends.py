@@ -482,6 +482,48 @@ def test_a_reused_step_shows_what_its_source_left(backend: Backend, reused: Step
         list(backend.read_output("dusk--sift", "p"))
 
 
+def test_the_log_of_a_step_is_followed_from_before_it_is_known_to_be_reused(
+    backend: Backend, reused: Steps, document: dict[str, Any], home: Home
+) -> None:
+    document["outputs"]["report"]["path"] += ".3"
+    backend.create(document, name="night")
+    hand, steps = Hand(home, "night"), Steps(home, "night")
+    told: list[bytes] = []
+    begun = threading.Event()
+
+    def follow() -> None:
+        chunks = backend.read_log("night--sift", follow=True)
+        begun.set()
+        told.extend(one.data for one in chunks)
+
+    thread = threading.Thread(target=follow)
+    thread.start()
+    begun.wait()
+    steps.reuse("sift", "dawn--sift")
+    thread.join(20)
+    assert not thread.is_alive()
+    assert b"".join(told) == b"moored\n"
+    hand.die()
+    steps.close()
+
+
+def test_the_log_of_a_step_without_a_driver_is_followed_while_its_pipeline_has_one(
+    backend: Backend, hand: Hand, steps: Steps
+) -> None:
+    step = steps.begin("sift")
+    log = step.folder.logs / "user_logs" / "std_log.txt"
+    log.parent.mkdir()
+    log.write_text("first ")
+    step.die()
+    chunks = backend.read_log("dawn--sift", follow=True)
+    assert next(chunks).data == b"first "
+    with open(log, "a") as file:
+        file.write("second")
+    assert next(chunks).data == b"second"
+    steps.store.move("dawn--sift", S.FAILED)
+    assert list(chunks) == []
+
+
 def test_what_a_reused_step_shows_is_not_deleted(backend: Backend, reused: Steps, home: Home) -> None:
     with pytest.raises(JobInUse, match="the reused step dusk--sift"):
         backend.delete("dawn")
