@@ -90,23 +90,31 @@ class ComponentOperations(AssetOperations):
 
     kind: ClassVar[AssetKind] = "component"
 
-    def create_or_update(self, component: Asset | Mapping[str, Any], *, version: str | int | None = None) -> Asset:
+    def create_or_update(
+        self, component: Asset | Mapping[str, Any] | str | os.PathLike[str], *, version: str | int | None = None
+    ) -> Asset:
         """Register a component. Without a version it gets the next one.
 
         Args:
-            component: an asset, or what the component's file says, with absolute paths.
+            component: a component's YAML file, or what it says with absolute paths, or a whole asset.
             version: instead of the component's own.
 
         Raises:
             AssetExists: the version is there already; assets never change.
             ArgumentInvalid: its name or version cannot be.
+            SpecInvalid: everything that is wrong with the file.
         """
+        if isinstance(component, str | os.PathLike):
+            from runner.spec.component_file import load_component  # not loaded by whoever only submits
+
+            component = load_component(component)
         if isinstance(component, Asset):
             if component.kind != self.kind:
                 raise ArgumentInvalid("component", f"is {component.reference}, which is data; give a component")
             return self._register(component)
         if not isinstance(component, Mapping):
-            raise ArgumentInvalid("component", f"is a {type(component).__name__}; give an asset or a mapping")
+            what = f"is a {type(component).__name__}; give the path of its file, a mapping or an asset"
+            raise ArgumentInvalid("component", what)
         name = component.get("name")
         if not isinstance(name, str) or not name:
             raise ArgumentInvalid("component", "has no name; write one in its file")

@@ -354,6 +354,10 @@ def test_data_and_components_are_registered_listed_and_never_changed(client: Cli
     kept = client.components.create_or_update(part)
     assert (kept.reference, kept.document["command"]) == ("azureml:part:3", "true")
     assert [one.name for one in client.components.list()] == ["part"]
+    (work / "part.yml").write_text(json.dumps({**part, "version": "4", "code": "."}))
+    assert client.components.create_or_update(work / "part.yml").version == "4"
+    with pytest.raises(SpecInvalid, match=r"nowhere\.yml"):
+        client.components.create_or_update(work / "nowhere.yml")
     with pytest.raises(ArgumentInvalid, match="has no name"):
         client.components.create_or_update({"type": "command"})
     with pytest.raises(ArgumentInvalid, match="is data"):
