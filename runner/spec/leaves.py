@@ -189,8 +189,8 @@ def _known(said: dict[str, Any], node: Node, table: Table) -> dict[str, Any]:
 
 def check_sub_pipeline(node: Node) -> None:
     """Tell keys of a step over a pipeline component that have no effect."""
-    for key in node.said:
-        if key not in _SUB_PIPELINE_KEYS:
+    for key, value in node.said.items():
+        if key not in _SUB_PIPELINE_KEYS and value not in (None, {}, []):
             node.found.notice(
                 (*node.at, str(key)), "is no key of a step over a pipeline and has no effect; leave it out"
             )

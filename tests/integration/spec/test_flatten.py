@@ -208,6 +208,18 @@ def test_a_value_below_path_is_data_only_where_data_is_said(
     assert json.loads(json.dumps(found).replace(str(folder), "DIR")) == made
 
 
+def test_keys_that_a_step_over_a_pipeline_cannot_have_are_notices(folder: Path, places: Places) -> None:
+    (folder / "job.yml").write_text(
+        PIPELINE.replace(
+            "    type: pipeline\n", "    type: pipeline\n    limits: {timeout: 3}\n    environment_variables: {}\n"
+        )
+    )
+    found = validate(load_job(folder / "job.yml"), places=places)
+    told = [notice for notice in found.notices if "no effect" in notice]
+    assert found.problems == () and len(told) == 1
+    assert "job.yml:10: jobs.sub.limits is no key of a step over a pipeline and has no effect" in told[0]
+
+
 def test_what_travels_is_flattened_to_the_same(folder: Path, places: Places) -> None:
     job = load_job(folder / "pipeline.yml")
     again = job_of_document(job.absolute_document())
