@@ -42,7 +42,7 @@ OUTPUT = Table(
     keys={
         "type": Key(Choice(DATA_TYPES), "`uri_file` is one file, everything else a folder", "uri_folder"),
         "path": Key(text, "where it is published; may hold ${{name}}, ${{output_name}}, ${{default_datastore}}"),
-        "mode": Key(Choice(_WRITE_MODES), "passed through: outputs are written in place", "rw_mount"),
+        "mode": Key(Choice(_WRITE_MODES), "kept; outputs appear by a rename whatever it is", "rw_mount"),
         "name": Key(text, "the data asset it is registered as when the job completes"),
         "version": Key(spelt, "the version of that asset; by default the next one"),
         "description": Key(free_text, "for readers"),
