@@ -42,6 +42,7 @@ class RankStage:
         self._heard = time.monotonic()
         self._ward: Ward | None = None
         self._folder: Path | None = None
+        self._gpus: tuple[str, ...] = ()
         threading.Thread(target=self._watch_driver, name="watch-driver", daemon=True).start()
 
     def arrive(self, version: str, cpu_count: int, port_count: int) -> bytes:
@@ -52,6 +53,7 @@ class RankStage:
         import ray
 
         services: Any = ray.util
+        self._gpus = tuple(map(str, ray.get_gpu_ids()))
         restore_environment(None, cpu_count)
         seat = Seat(host=socket.gethostname(), address=services.get_node_ip_address(), ports=free_ports(port_count))
         return msgspec.json.encode(msgspec.structs.replace(said, seat=seat))
@@ -106,8 +108,8 @@ class RankStage:
     def _at_home(self, process: Process, order: Order) -> Process:
         """With the environment of this node below that of the command, unless it has all of it."""
         base = dict(process.env) if order.is_whole_environment else {**os.environ, **process.env}
-        if gpus := os.environ.get("CUDA_VISIBLE_DEVICES"):
-            base.setdefault("CUDA_VISIBLE_DEVICES", gpus)
+        if self._gpus:  # those that are reserved, whatever the environment of the driver says
+            base["CUDA_VISIBLE_DEVICES"] = ",".join(self._gpus)
         return replace(process, env=base)
 
     def _apart(self, process: Process, order: Order) -> Process:
