@@ -190,7 +190,7 @@ def _note_needs(node: Node, graph: Graph) -> None:
 
 
 def _check_cycles(graph: Graph) -> None:
-    """Tell each circle of steps once, by its path; nothing is walked twice."""
+    """Tell each cycle of steps once, by its path; nothing is walked twice."""
     nodes = {node.key: node for node in graph.top.leaves()}
     done: set[str] = set()
     for start in graph.needs:
@@ -206,17 +206,17 @@ def _check_cycles(graph: Graph) -> None:
                 on_path.discard(path[-1])
                 done.add(path.pop())
             elif other in on_path:
-                circle = path[path.index(other) :]
-                _tell_circle(circle, graph, nodes)
+                cycle = path[path.index(other) :]
+                _tell_cycle(cycle, graph, nodes)
             elif other not in done and other in graph.needs:
                 path.append(other)
                 on_path.add(other)
                 rest.append(iter(graph.needs[other]))
 
 
-def _tell_circle(circle: list[str], graph: Graph, nodes: Mapping[str, Node]) -> None:
-    """`circle` is each step followed by one that it needs; it is told in the order of the data."""
-    order = circle[::-1]
+def _tell_cycle(cycle: list[str], graph: Graph, nodes: Mapping[str, Node]) -> None:
+    """`cycle` is each step followed by one that it needs; it is told in the order of the data."""
+    order = cycle[::-1]
     first = order.index(min(order, key=list(nodes).index))
     order = order[first:] + order[:first]
     node = nodes[order[0]]
@@ -224,7 +224,7 @@ def _tell_circle(circle: list[str], graph: Graph, nodes: Mapping[str, Node]) -> 
     told = " -> ".join((*order, order[0]))
     remedy = "take one of these bindings out" if len(order) > 1 else "a step cannot take what it makes"
     where = at if at[: len(node.at)] == node.at else node.at
-    node.found.problem(where, f"closes a circle of steps that wait for each other: {told}", remedy)
+    node.found.problem(where, f"closes a cycle of steps that wait for each other: {told}", remedy)
 
 
 # ---- places -----------------------------------------------------------------------------------------------

@@ -138,7 +138,11 @@ class Planter:
         )
         if component is not None and component.kind == "pipeline":
             if _is_inside(scope, component):
-                found.problem((*at, "component"), "is a pipeline that stands in itself", "take it out of the circle")
+                found.problem(
+                    (*at, "component"),
+                    "is a pipeline that stands in itself (a cycle of components)",
+                    "take it out of itself",
+                )
                 return None
             node.inner = self._inside(node, component)
         return node

@@ -22,7 +22,7 @@ _MANY = 100
 _SEARCHES = 20
 _SHOWN = 20
 _FOLLOWING = Value(is_broken=True)
-"""Stands for an input that is being followed, so that a circle of inputs is seen."""
+"""Stands for an input that is being followed, so that a cycle of inputs is seen."""
 
 
 class Wiring:
@@ -54,7 +54,7 @@ class Wiring:
     def _one_input_of(self, node: Node, name: str) -> Value:
         known = node.values.get(name)
         if known is _FOLLOWING:
-            node.found.problem((*node.at, "inputs", name), "goes back to itself", "write a value into the circle")
+            node.found.problem((*node.at, "inputs", name), "goes back to itself", "write a value into the cycle")
             return BROKEN
         if known is None:
             node.values[name] = _FOLLOWING

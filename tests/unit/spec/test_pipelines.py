@@ -147,7 +147,7 @@ def test_a_step_whose_name_is_no_identifier_is_refused(name: str) -> None:
     assert "is a step whose name is no identifier" in problems[0] and problems[0].startswith("job.yml:3:")
 
 
-def test_a_circle_is_told_by_its_path() -> None:
+def test_a_cycle_is_told_by_its_path() -> None:
     steps = "".join(
         f"  {name}:\n    command: x\n"
         f"    inputs: {{i: '${{{{parent.jobs.{before}.outputs.o}}}}'}}\n    outputs: {{o: }}\n"
@@ -155,11 +155,11 @@ def test_a_circle_is_told_by_its_path() -> None:
     )
     problems = told("jobs:\n" + steps)
     assert len(problems) == 1
-    assert "a circle of steps that wait for each other: alpha -> beta -> gamma -> alpha" in problems[0]
+    assert "a cycle of steps that wait for each other: alpha -> beta -> gamma -> alpha" in problems[0]
     assert problems[0].startswith("job.yml:5: jobs.alpha.inputs.i")
 
 
-def test_a_step_that_takes_its_own_output_is_a_circle() -> None:
+def test_a_step_that_takes_its_own_output_is_a_cycle() -> None:
     problems = told(
         "jobs:\n  a:\n    command: x\n    inputs: {i: '${{parent.jobs.a.outputs.o}}'}\n    outputs: {o: }\n"
     )
@@ -177,7 +177,7 @@ def test_many_ways_between_steps_are_walked_once() -> None:
     assert told("jobs:\n" + "".join(reversed(lines))) == []
 
 
-def test_depends_on_counts_for_circles() -> None:
+def test_depends_on_counts_for_cycles() -> None:
     problems = told(
         "jobs:\n  a:\n    command: x\n    runner: {depends_on: [b]}\n"
         "  b:\n    command: x\n    runner: {depends_on: [a]}\n"
