@@ -154,6 +154,12 @@ class Ward:
     def stop(self) -> None:
         """End everything: SIGTERM, and SIGKILL after the grace period. `Quiet` is the answer."""
         self._send(b'{"stop": true}')
+        self._wake()
+
+    def _wake(self) -> None:
+        """A warden that a command has stopped would hear nothing."""
+        if self._pid and not self._is_lost:
+            os.kill(self._pid, signal.SIGCONT)
 
     def _send(self, line: bytes) -> None:
         try:
@@ -185,6 +191,7 @@ class Ward:
         """Kill what is left, and wait until it has gone."""
         if self._control.fileno() < 0:
             return
+        self._wake()
         with self._control:
             self._control.settimeout(FAREWELL_S)
             try:

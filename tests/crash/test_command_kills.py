@@ -52,6 +52,10 @@ def all_gone(pids: list[int]) -> None:
     assert [pid for pid in pids if is_running(pid)] == []
 
 
+def is_stopped(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+
+
 def warden_of(driver: subprocess.Popen[str]) -> int:
     """The only child of a driver."""
     for name in filter(str.isdecimal, os.listdir("/proc")):
@@ -138,6 +142,16 @@ def test_a_command_that_always_kills_its_warden_comes_to_an_end(commands: Comman
     note = commands.note("tries")
     done = commands.run(f"echo x >> {note}; kill -KILL $PPID; exec sleep 1000")
     assert "3 times before" in done.failed("COMMAND_LOST") and note.read_text() == "x\n" * 4
+
+
+def test_a_command_that_stops_its_warden_can_be_cancelled(commands: Commands) -> None:
+    commands.create(f"echo $$ > {commands.note('pids')}; kill -STOP $PPID; exec sleep 1000")
+    driver = commands.start()
+    (pid,) = commands.pids()
+    commands.wait_for(lambda: is_stopped(warden_of(driver)))
+    commands.store.request_cancel("job")
+    assert str(commands.finish(driver).job.status) == "Canceled"
+    all_gone([pid])
 
 
 def test_ranks_end_together_when_cancelled(commands: Commands) -> None:
