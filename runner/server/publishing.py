@@ -96,7 +96,7 @@ def _assigned(name: str, value: object, inputs: Mapping[str, Any], published: Pu
     said = inputs[name]
     if not isinstance(said, dict):
         return typed
-    return {**{key: one for key, one in said.items() if key not in ("value", "default")}, "value": typed}
+    return {**said, "default": typed}
 
 
 def _kind(said: Any) -> str | None:
@@ -104,7 +104,7 @@ def _kind(said: Any) -> str | None:
     if isinstance(said, dict):
         if said.get("type") in _TYPES:
             return str(said["type"])
-        return _kind(said["value"]) if "value" in said else None
+        return None
     for kind in ("boolean", "integer", "number", "string"):
         if isinstance(said, _TYPES[kind]):
             return kind
@@ -116,7 +116,7 @@ def _typed(value: object, kind: str) -> Any:
     if isinstance(value, bool):
         return value if kind == "boolean" else None
     if isinstance(value, _TYPES[kind]):
-        return value
+        return float(value) if kind == "number" else value  # type: ignore[arg-type]  # int and float alone get here
     if not isinstance(value, str):
         return None
     if kind == "boolean":

@@ -639,6 +639,30 @@ def test_values_for_a_published_pipeline_are_checked(backend: Backend, pipeline:
     assert not backend.graph(made.name).continue_on_step_failure
 
 
+def test_literals_of_every_type_can_be_given_to_a_published_pipeline(
+    backend: Backend, document: dict[str, Any]
+) -> None:
+    document["inputs"] |= {
+        "count": {"type": "integer", "default": 3, "max": 9},
+        "rate": {"type": "number", "default": 1},
+        "memo": {"type": "string", "optional": True},
+        "open": True,
+        "raw": {"type": "uri_folder", "path": document["jobs"]["sift"]["code"]},
+    }
+    names = ("count", "rate", "memo", "open")
+    document["jobs"]["sift"]["inputs"] |= {name: f"${{{{parent.inputs.{name}}}}}" for name in (*names, "raw")}
+    backend.create(document, name="dawn")
+    key = backend.publish("dawn", published_name="daybreak").id
+    given: dict[str, object] = {"count": "4", "rate": 2, "memo": "", "open": "false"}
+    made = backend.submit_published(key, parameters=given)
+    literals = backend.graph(made.name).literals
+    assert {name: literals[name] for name in names} == {"count": 4, "rate": 2.0, "memo": "", "open": False}
+    with pytest.raises(SpecInvalid, match="count"):
+        backend.submit_published(key, parameters={"count": 10})
+    with pytest.raises(ArgumentInvalid, match="'raw' is no literal input"):
+        backend.submit_published(key, parameters={"raw": "/elsewhere"})
+
+
 def test_a_disabled_pipeline_is_not_submitted(backend: Backend, pipeline: JobState) -> None:
     key = backend.publish("dawn", published_name="daybreak").id
     assert [one.id for one in backend.list_published()] == [key]
