@@ -128,11 +128,16 @@ def _check_scope(scope: Scope, graph: Graph, outputs: Mapping[str, Any]) -> None
             check_sub_pipeline(node)
             _check_scope(node.inner, graph, node.component.outputs)
             _check_inputs(node, graph)
-    unsure = scope.refused or not scope.is_known or any(not node.is_known for node in scope.nodes.values())
+    meant = {parent_output(given) for step in scope.refused.values() for given in _outputs_of(step)}
     for name in outputs:
-        if name not in made and not unsure:
+        if name not in made and name not in meant and scope.is_known:
             remedy = f"write `<output>: ${{{{parent.outputs.{name}}}}}` below the `outputs:` of the step that makes it"
             found.problem(("outputs", name), "is an output that no step makes", remedy)
+
+
+def _outputs_of(step: Any) -> list[Any]:
+    outputs = step.get("outputs") if isinstance(step, Mapping) else None
+    return list(outputs.values()) if isinstance(outputs, Mapping) else []
 
 
 def _check_inputs(node: Node, graph: Graph) -> None:

@@ -106,7 +106,12 @@ def leaf_of(node: Node, wiring: Wiring) -> Leaf | None:
             found = Routed(_homes(node, home))
     if component is not None and component.is_deterministic is not None and "is_deterministic" not in merged:
         merged["is_deterministic"] = component.is_deterministic
-    title = merged.get("display_name") or (component.display_name if component is not None else None) or node.name
+    title = (
+        merged.get("display_name")
+        or (component.display_name if component is not None else None)
+        or node.name
+        or node.kind
+    )
     document = {**merged, "type": node.kind, "display_name": title, "inputs": inputs, "outputs": outputs}
     shaped = kind.shape(document, node.scope.base, found)
     if shaped is None:

@@ -35,8 +35,8 @@ class Scope:
     """Of the pipeline itself, as its compute."""
     compute: str | None = None
     nodes: dict[str, Node] = field(default_factory=dict)
-    refused: set[str] = field(default_factory=set)
-    """Steps that are there, but about which a problem was told."""
+    refused: dict[str, Any] = field(default_factory=dict)
+    """Steps that are there, but cannot be made, which was told; as they are written."""
     values: dict[str, Value] = field(default_factory=dict)
     is_known: bool = True
     """Whether it is known which steps there are."""
@@ -93,9 +93,9 @@ class Planter:
     def plant(self, scope: Scope, jobs: Mapping[str, Any], at: Place) -> None:
         """Put the steps into their scope, sub-pipelines with their own."""
         for name, said in jobs.items():
-            node = self.node(scope, name, said, (*at, name))
+            node = self.node(scope, name, said, (*at, name)) if isinstance(said, Mapping) else None
             if node is None:
-                scope.refused.add(name)
+                scope.refused[name] = said
             else:
                 scope.nodes[name] = node
         for node in scope.nodes.values():

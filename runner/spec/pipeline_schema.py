@@ -102,7 +102,7 @@ def settings(value: Any, at: Path, found: Findings) -> Any:
 
 
 def step_mappings(value: Any, at: Path, found: Findings) -> Any:
-    """The steps by name, as they are written; a name that cannot be one is told."""
+    """The steps by name, as they are written; what cannot be one is told, and stays for what refers to it."""
     if not isinstance(value, Mapping):
         return found.problem(at, f"is {kind_of(value)}, not a mapping", "write `<step>:` with its keys below it")
     kept = {}
@@ -111,10 +111,9 @@ def step_mappings(value: Any, at: Path, found: Findings) -> Any:
         if not isinstance(name, str) or not STEP_NAME.fullmatch(name):
             what = "is a step whose name is no identifier"
             found.problem(here, what, "use lower-case letters, digits and underscores, beginning with no digit")
-        elif not isinstance(step, Mapping):
+        if not isinstance(step, Mapping):
             found.problem(here, f"is {kind_of(step)}, not a mapping", "write the keys of the step below it")
-        else:
-            kept[name] = step
+        kept[str(name)] = step
     return kept
 
 

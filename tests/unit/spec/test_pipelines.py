@@ -193,6 +193,20 @@ def test_inputs_that_go_round_are_told_once() -> None:
     assert len(problems) == 1 and "goes back to itself" in problems[0]
 
 
+def test_a_step_that_cannot_be_made_still_stands_for_what_refers_to_it() -> None:
+    problems = told(
+        "outputs: {y: , lost: }\njobs:\n  A: {type: sweep, outputs: {o: '${{parent.outputs.y}}'}}\n  b: 3\n"
+        "  c:\n    command: x\n    inputs:\n"
+        "      i: ${{parent.jobs.A.outputs.o}}\n      j: ${{parent.jobs.b.outputs.o}}\n"
+    )
+    assert [problem.split(": ")[1].split(" ")[0] for problem in problems] == [
+        "outputs.lost",
+        "jobs.A",
+        "jobs.A.type",
+        "jobs.b",
+    ]
+
+
 def test_an_output_that_no_step_makes_is_told() -> None:
     problems = told("outputs:\n  lost: {type: uri_file}\njobs:\n  a: {command: x}\n")
     assert len(problems) == 1
