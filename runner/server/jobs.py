@@ -65,7 +65,6 @@ class Jobs(Registry):
             made = self.store.create(admitted.job, steps=admitted.steps, request_id=request_id, install=install)
         if made.name != chosen or made.status is not JobStatus.NOT_STARTED:
             return made  # another call with this request id was quicker
-        self.store.experiments.ensure(made.experiment_name)
         return self.start(chosen)
 
     def update(
@@ -216,6 +215,7 @@ class Jobs(Registry):
         except IllegalTransition:
             return self.get(name)  # it was cancelled before it could begin
         try:
+            self.store.experiments.ensure(job.experiment_name)
             self._launch(name)
         except BaseException:
             self.store.discard(name)
