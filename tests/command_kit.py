@@ -90,7 +90,7 @@ class Commands:
         return CommandInput(name=name, type=kind, text=str(path), mode=mode)
 
     def create(self, command: str, name: str = "job", **more: Any) -> JobFolder:
-        """What a submission leaves for the driver."""
+        """What a submission leaves for the driver; with another `root_name`, of a step of that pipeline."""
         folder = self.home.job(name)
         folder.logs.mkdir(parents=True)
         folder.lock.touch()
@@ -98,9 +98,11 @@ class Commands:
         spec = CommandSpec(name=name, command=command, **settings)
         folder.spec.write_bytes(msgspec.json.encode(spec))
         outputs = tuple(OutputState(name=one.name, type=one.type, path=one.target) for one in spec.outputs)
-        self.store.create(
-            JobState(name=name, type="command", status=JobStatus.NOT_STARTED, create_time=time.time(), outputs=outputs)
-        )
+        job = _row(name, "command", outputs=outputs)
+        if spec.root_name == name:
+            self.store.create(job)
+        else:
+            self.store.create(_row(spec.root_name, "pipeline"), steps=[job])
         self.store.move(name, JobStatus.STARTING)
         return folder
 
@@ -155,6 +157,10 @@ def is_running(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] not in (b"Z", b"X")
     except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+def _row(name: str, kind: str, outputs: tuple[OutputState, ...] = ()) -> JobState:
+    return JobState(name=name, type=kind, status=JobStatus.NOT_STARTED, create_time=time.time(), outputs=outputs)
 
 
 @contextmanager
