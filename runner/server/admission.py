@@ -119,6 +119,8 @@ def user() -> str:
 
 def remove_tree(folder: Path) -> None:
     """Remove a folder whose files may be read-only; harmless when it is not there."""
+    if not os.path.lexists(folder):
+        return
     shutil.rmtree(folder, ignore_errors=True)
     if folder.is_dir():  # a read-only folder keeps its entries: open it, and try once more
         for root, folders, _ in os.walk(folder):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from runner.entity.job import JobState
+from runner.entity.status import JobStatus
 from runner.errors import JobInUse, JobStatusConflict, PipelineChildJobError, StorageFailed
 from runner.server.admission import remove_tree
 from runner.server.specs import read_command, read_spec
@@ -30,24 +31,40 @@ def delete(store: Store, job: JobState) -> None:
         return
 
     def check() -> None:
+        _check_at_rest(store, family[1:])
         _check_unused(store, family)
 
     check()
     folders = [(one, store.home.job(one.name)) for one in family]
-    with ExitStack() as held:
-        for one, folder in folders:
-            if not folder.root.is_dir():
-                continue
-            lock = JobLock.take(folder.lock, wait_s=WAIT_S)
-            if lock is None:
-                raise JobStatusConflict(one.name, str(one.status), "deleted", "its driver is still closing; try again")
-            held.enter_context(lock)
+    for one, folder in folders[1:]:
+        with _locked(one, folder):
+            pass  # its driver has closed; that no other begins is checked once more when it is forgotten
+    with _locked(*folders[0]):
         leftovers = [left for one, folder in folders for left in _leftovers(one, folder)]
         store.delete(job.name, check=check)
         for left in leftovers:
             remove_tree(left)
         for _, folder in folders:
             remove_tree(folder.root)
+
+
+def _locked(job: JobState, folder: JobFolder) -> AbstractContextManager[object]:
+    """The lock of a job that has ended, once its driver has let go of it."""
+    if not folder.root.is_dir():
+        return nullcontext()
+    lock = JobLock.take(folder.lock, wait_s=WAIT_S)
+    if lock is None:
+        raise JobStatusConflict(job.name, str(job.status), "deleted", "its driver is still closing; try again")
+    return lock
+
+
+def _check_at_rest(store: Store, steps: tuple[JobState, ...]) -> None:
+    """No step may be in progress: one is when it is redriven after the end of its pipeline."""
+    for step in steps:
+        now = store.glance(step.name)
+        if now is None or not (now.status.is_terminal or now.status is JobStatus.NOT_STARTED):
+            status = JobStatus.NOT_RESPONDING if now is None else now.status
+            raise JobStatusConflict(step.name, str(status), "deleted", f"cancel it first: `runner cancel {step.name}`")
 
 
 def _check_unused(store: Store, family: tuple[JobState, ...]) -> None:

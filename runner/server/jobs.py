@@ -59,7 +59,9 @@ class Jobs(Registry):
             final = self.home.job(chosen).root
 
             def install() -> None:
-                remove_tree(final)  # without a row it is what a crash has left of a deleted job
+                # Without a row it is what a crash has left of a deleted job.
+                for stale in (final, *(self.home.job(step.name).root for step in admitted.steps)):
+                    remove_tree(stale)
                 os.rename(draft.root, final)
 
             made = self.store.create(admitted.job, steps=admitted.steps, request_id=request_id, install=install)

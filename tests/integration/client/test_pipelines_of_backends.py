@@ -537,6 +537,46 @@ def test_what_a_reused_step_shows_is_not_deleted(backend: Backend, reused: Steps
         backend.get("dawn--sift")
 
 
+def test_a_pipeline_of_which_a_step_is_in_progress_again_is_not_deleted(
+    backend: Backend, reused: Steps, home: Home
+) -> None:
+    backend.delete("dusk")
+    store = reused.store
+    store.begin_run("dawn--sift", "a redrive")
+    with pytest.raises(JobStatusConflict, match=r"dawn--sift.*runner cancel dawn--sift"):
+        backend.delete("dawn")
+    assert left(home) == ["dawn", "dawn--sift"]
+    store.move("dawn--sift", S.FAILED)
+    lock = JobLock.take(home.job("dawn--sift").lock)
+    assert lock is not None
+    threading.Timer(0.3, lock.release).start()
+    backend.delete("dawn")
+    assert left(home) == []
+
+
+def test_a_pipeline_of_a_thousand_steps_is_deleted_whole(backend: Backend, home: Home) -> None:
+    step = {"type": "command", "compute": "local", "command": "true"}
+    backend.create({"type": "pipeline", "jobs": {f"s{number}": step for number in range(1000)}}, name="dawn")
+    for made in backend.steps("dawn"):
+        home.job(made.name).root.mkdir()
+    hand = Hand(home, "dawn")
+    hand.move(S.PREPARING, S.FAILED)
+    hand.die()
+    backend.delete("dawn")
+    assert left(home) == []
+
+
+def test_nothing_is_taken_over_from_a_job_whose_deletion_was_cut_off(
+    backend: Backend, document: dict[str, Any], home: Home
+) -> None:
+    home.make()
+    for name in ("dawn", "dawn--sift"):
+        (home.job(name).root / "attempts").mkdir(parents=True)
+    backend.create(document, name="dawn")
+    assert left(home) == ["dawn"]
+    assert not home.job("dawn").attempts.exists()
+
+
 def test_what_an_asset_or_a_published_pipeline_refers_to_is_not_deleted(
     backend: Backend, reused: Steps, home: Home, tmp_path: Path
 ) -> None:
