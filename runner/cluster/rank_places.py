@@ -114,16 +114,24 @@ class RankPlaces:
         return self._joined.connection.result()
 
     def _bundles(self, ray: Any, count: int) -> list[dict[str, float]]:
-        cpus = float(self._cpu_count)
+        if self._address is None:
+            cpus = self._share(ray, count)
+        else:
+            cpus = min(float(self._cpu_count), self._check_size(ray, count))
         if self._is_light:
             cpus = _LEAST_SHARE
-        elif self._address is None:
-            # Never capped: however many there are, together they ask for no more than this machine has.
-            cpus = max(_LEAST_SHARE, int(min(cpus, count_cores() / count) * 100) / 100)
-        else:
-            cpus = min(cpus, self._check_size(ray, count))
         gpus = {"GPU": self._gpu_count} if self._gpu_count else {}
         return [{"CPU": cpus, **gpus} for _ in range(count)]
+
+    def _share(self, ray: Any, count: int) -> float:
+        """The cores of an instance on this machine, however many there are; GPUs cannot be shared like that."""
+        have = ray.cluster_resources().get("GPU", 0.0)
+        if self._gpu_count * count > have:
+            asked = f"{self._gpu_count * count:g}"
+            raise ClusterTooSmall(
+                "GPUs", asked, f"{have:g}", "lower runner.gpus_per_worker or resources.instance_count"
+            )
+        return max(_LEAST_SHARE, int(min(self._cpu_count, count_cores() / count) * 100) / 100)
 
     def _check_size(self, ray: Any, count: int) -> float:
         """Refuse what no node could carry; the cores that as many nodes have."""

@@ -178,6 +178,11 @@ def test_a_cancel_is_heard_while_there_is_no_room(commands: Commands, shared: Ke
     assert str(commands.finish(first, "first").job.status) == "Canceled"
 
 
+def test_more_gpus_than_there_are_are_refused(embedded: Commands) -> None:
+    done = embedded.run("true", instance_count=2, distribution=PYTORCH, compute="ray", gpu_count=500.0)
+    assert "asks for 1000 GPUs" in done.failed("CLUSTER_TOO_SMALL")
+
+
 def test_more_instances_than_nodes_are_refused(commands: Commands, shared: KeptRay) -> None:
     done = commands.run(
         "true", env=token(shared), distribution=PYTORCH, instance_count=2, compute="ray", ray_address=shared.address
