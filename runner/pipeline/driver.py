@@ -21,6 +21,7 @@ from runner.entity.pipeline import PipelineSpec
 from runner.entity.status import JobStatus
 from runner.errors import CommandLost, Defect, IllegalTransition, JobNotFound, RunnerError, StepsFailed, StorageFailed
 from runner.pipeline.core import (
+    RESUME_LIMIT,
     Abandon,
     Action,
     Attach,
@@ -153,6 +154,8 @@ class PipelineDriver:
             self._promotions.see(state)
             if state.status is _S.NOT_RESPONDING:  # this run takes over from whoever holds the lock and says nothing
                 end_silent(self._home.job(state.name))
+            elif state.status is _S.COMPLETED:
+                self._confirm(state.step)  # it may have ended while no driver was there
         self._opening.check_targets()
         self._watch.on_cancel(self._shell.cancelled, lambda: self._do(self._core.on_cancel()))
         self._do(self._core.begin(found))
@@ -277,7 +280,7 @@ class PipelineDriver:
                 self._store.request_cancel(job)
                 self._store.move(job, _S.CANCELED, "no driver was there to end it")
             else:
-                self._opening.fail(self._steps[key], CommandLost("its driver was lost again and again"))
+                self._opening.fail(self._steps[key], _lost())
         except RunnerError as error:
             log.info("step %s was ended by somebody else: %s", key, error)
         finally:
@@ -427,6 +430,10 @@ class PipelineDriver:
         if state.status is _S.CANCELED:
             return f"{key} was cancelled"
         return f"{key}: {state.error.message if state.error is not None else state.message or state.status}"
+
+
+def _lost() -> CommandLost:
+    return CommandLost(f"its driver was lost {RESUME_LIMIT + 1} times; its logs/sys/driver.txt may say why")
 
 
 def _read_spec(folder: JobFolder) -> PipelineSpec:

@@ -146,6 +146,8 @@ class Opening:
         state = self._store.get(step.job)
         if self._spec.force_rerun or not step.is_deterministic or state.reused_from:
             return
+        if self._store.reuse.is_source(step.job):
+            return
         if state.progress.failed_mini_batch_count or state.progress.failed_item_count:
             return
         key = self._store.reuse.key_of(step.job)

@@ -38,6 +38,12 @@ class Reuse:
         sql = "SELECT job.name FROM reuse JOIN job ON job.id = reuse.job_id WHERE reuse_key = ? AND is_source = 0"
         return tuple(row["name"] for row in self._database.rows(f"{sql} ORDER BY job_id DESC LIMIT ?", (key, limit)))
 
+    def is_source(self, job: str) -> bool:
+        """Whether later steps may use the results of a job."""
+        sql = "SELECT is_source FROM reuse WHERE job_id = (SELECT id FROM job WHERE name = ?)"
+        row = self._database.row(sql, (job,))
+        return row is not None and bool(row["is_source"])
+
     def key_of(self, job: str) -> ReuseKey | None:
         """The key that was put for a job."""
         row = self._database.row("SELECT * FROM reuse WHERE job_id = (SELECT id FROM job WHERE name = ?)", (job,))

@@ -65,6 +65,7 @@ def test_what_ended_without_a_driver_is_kept(bench: Pipelines) -> None:
     bench.resume()
     bench.completed()
     assert bench.notes() == ["a", "b", "b went on", "c"]
+    assert all(map(bench.store.reuse.is_source, ("probe--a", "probe--b", "probe--c")))
 
 
 def test_what_has_lost_its_driver_too_is_resumed(bench: Pipelines) -> None:
