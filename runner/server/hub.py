@@ -42,7 +42,7 @@ class Topic:
     def show(self, job: JobState) -> None:
         """Make `job` the newest state and wake those who wait."""
         self.job = job
-        self.is_over = self.is_over or job.status.is_terminal
+        self.is_over = job.status.is_terminal  # a new run may have begun for who comes later
         self.reply = job_service_pb2.WatchJobResponse(
             job=job_to_wire(job), cursor=str(job.revision)
         ).SerializeToString()
