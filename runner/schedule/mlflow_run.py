@@ -124,7 +124,7 @@ class MlflowRun:
 
     def _restate(self, status: int, end: str) -> None:
         path = self._folder / "meta.yaml"
-        text = re.sub(r"(?m)^status: .*$", f"status: {status}", path.read_text("utf-8"))
+        text = re.sub(r"(?m)^status: .*$", f"status: {status}", path.read_text("utf-8", "replace"))
         _replace(path, re.sub(r"(?m)^end_time: .*$", f"end_time: {end}", text))
 
 

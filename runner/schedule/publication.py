@@ -12,13 +12,19 @@ from pathlib import Path
 
 from runner.dataset.storage import rename_without_replacing, telling
 from runner.entity.command import CommandOutput
-from runner.errors import OutputNotMade, TargetExists
+from runner.errors import OutputNotMade, StorageFailed, TargetExists
 from runner.schedule.attempt import Attempt
 
 
 def check_targets(attempt: Attempt) -> None:
-    """Raise TargetExists if a target holds something that the job may not replace: with `overwrite` the wrong kind."""
+    """Raise TargetExists if a target holds something that the job may not replace: with `overwrite` the wrong kind.
+
+    StorageFailed for what could not be put in its place at all.
+    """
     for output in attempt.spec.outputs:
+        if os.path.ismount(output.target):
+            what = f"output {output.name!r} would take the place of a mounted file system; write to a folder below it"
+            raise StorageFailed(output.target, what)
         with telling(output.target, "the target cannot be looked at"):
             if _is_in_the_way(output, Path(output.target), attempt.spec.overwrite):
                 raise TargetExists(output.target)

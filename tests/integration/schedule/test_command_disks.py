@@ -65,6 +65,13 @@ def test_a_target_that_may_not_be_written_is_refused_before_anything_runs(comman
     assert not commands.note("ran").exists()
 
 
+def test_a_mounted_file_system_is_no_target(commands: Commands, mount: Mount) -> None:
+    mount(commands.root / "disk")
+    done = commands.run(f"touch {commands.note('ran')}", outputs=(commands.tree("o", "disk"),))
+    assert "write to a folder below it" in done.failed("STORAGE_FAILED")
+    assert not commands.note("ran").exists()
+
+
 def test_a_target_that_has_vanished_meanwhile_is_told_and_a_resume_runs_it_again(commands: Commands) -> None:
     folder = commands.root / "gone"
     sign = commands.note("sign")
