@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from cli_kit import until
 from command_kit import Commands, commands_in, is_running
-from conftest import processes_of
 from ray_hosts import HEAD, PORT, Hosts, two_hosts
 
 from runner.cluster.join import KeptRay, join_keeper
+from runner.cluster.processes import has_variable, list_processes
 from runner.entity.command import Distribution
 
 PYTORCH = Distribution(kind="pytorch")
@@ -48,6 +48,11 @@ def embedded(commands: Commands, shared: KeptRay) -> Commands:
 
 def token(shared: KeptRay) -> dict[str, str]:
     return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(shared.token_path)}
+
+
+def is_raylet_of(pid: int, home: Path) -> bool:
+    name = Path(f"/proc/{pid}/comm").read_text().strip()
+    return name == "raylet" and has_variable(pid, "RUNNER_HOME", str(home))
 
 
 def test_ranks_on_the_embedded_ray_are_never_capped(embedded: Commands) -> None:
@@ -113,8 +118,8 @@ def test_ranks_whose_ray_is_killed_run_again_on_another(commands: Commands) -> N
     driver = commands.start()
     pids = commands.pids(count=2)
     sign.touch()
-    (raylet,) = [pid for pid, line in processes_of(commands.home.root).items() if "raylet/raylet" in line]
-    os.kill(raylet, signal.SIGKILL)
+    for raylet, _ in list_processes(lambda pid: is_raylet_of(pid, commands.home.root)):
+        os.kill(raylet, signal.SIGKILL)
     done = commands.finish(driver).ok()
     assert "it is tried again" in done.said
     assert not any(map(is_running, pids))
