@@ -37,12 +37,13 @@ from runner.pipeline.core import (
 )
 from runner.pipeline.deaf import end_deaf, end_silent
 from runner.pipeline.execution_log import ExecutionLog
-from runner.pipeline.nursery import Nursery, NurseryGone
+from runner.pipeline.nursery import Nursery
 from runner.pipeline.opening import Looked, Opening
 from runner.pipeline.promoted import Promotions
 from runner.pipeline.ray_share import RayShare
 from runner.pipeline.reuse import ReuseDesk
 from runner.pipeline.slots import default_limit, weigh
+from runner.pipeline.step_drivers import StepDrivers
 from runner.pipeline.watch import Hands, Watch
 from runner.schedule.cancel import Canceled
 from runner.schedule.catalog import StoreCatalog
@@ -99,6 +100,9 @@ class PipelineDriver:
         self._shell.move(_S.PREPARING)
         self._nursery.open()
         self._watch, self._hands = Watch(), Hands(HANDS)
+        self._drivers = StepDrivers(
+            self._store, self._nursery, self._watch, on_ended=self._on_ended, on_lost=self._on_lost
+        )
         try:
             self._begin()
             while self._finish is None:
@@ -190,7 +194,7 @@ class PipelineDriver:
                 case Attach(key):
                     self._tell(f"Step {key} is in progress already.")
                     self._opening.keep_ray(self._steps[key])
-                    self._await_lock(key)
+                    self._drivers.attach(self._steps[key].job)
                 case Resume(key, count):
                     self._resume(key, count)
                 case Abandon(key, is_cancelled):
@@ -246,25 +250,18 @@ class PipelineDriver:
         self._do(self._core.on_prepared(key))
 
     def _launch(self, key: str) -> None:
-        job = self._steps[key].job
-        path = self._home.job(job).logs / "sys" / "driver.txt"
         self._began[key] = time.monotonic()
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = self._nursery.fork(job, path)
-        except (OSError, StorageFailed) as error:
-            self._fail(key, StorageFailed(str(path), f"no driver could be started: {error}"))
-        except NurseryGone as error:
-            self._fail(key, CommandLost(f"no driver could be started: {error}"))
-        else:
-            self._watch.on_process_end(descriptor, lambda: self._on_process_end(key))
+            self._drivers.launch(self._steps[key].job)
+        except RunnerError as error:
+            self._fail(key, error)
 
     def _resume(self, key: str, count: int) -> None:
         self._tell(f"Step {key} has lost its driver and is resumed, time {count}.")
         try:
             self._opening.begin_again(self._steps[key], f"its driver was lost; resumed, time {count}", wait_s=GLANCE_S)
         except (CommandLost, IllegalTransition):  # somebody was quicker: who holds the lock drives it, or it has ended
-            self._on_process_end(key)
+            self._drivers.look_at(self._steps[key].job)
             return
         self._launch(key)
 
@@ -273,7 +270,7 @@ class PipelineDriver:
         job = self._steps[key].job
         lock = JobLock.take(self._home.job(job).lock, wait_s=GLANCE_S) if self._home.job(job).root.is_dir() else None
         if lock is None and self._home.job(job).root.is_dir():
-            self._await_lock(key)
+            self._drivers.attach(job)
             return
         try:
             if is_cancelled:
@@ -286,7 +283,7 @@ class PipelineDriver:
         finally:
             if lock is not None:
                 lock.release()
-        self._on_ended(self._store.get(job))
+        self._drivers.look_at(job)
 
     def _fail(self, key: str, error: RunnerError) -> None:
         """A step that cannot begin."""
@@ -318,22 +315,8 @@ class PipelineDriver:
         self._hands.give(do, is_urgent=is_urgent)
 
     # ---- how steps end ----------------------------------------------------------------------------------
-    def _on_process_end(self, key: str) -> None:
-        state = self._store.get(self._steps[key].job)
-        if state.status.is_terminal:
-            self._on_ended(state)
-        else:
-            self._await_lock(key)  # it is dead, or has found another driver at work
-
-    def _await_lock(self, key: str) -> None:
-        self._watch.on_lock_free(self._home.job(self._steps[key].job).lock, lambda: self._on_lock_free(key))
-
-    def _on_lock_free(self, key: str) -> None:
-        state = self._store.get(self._steps[key].job)
-        if state.status.is_terminal:
-            self._on_ended(state)
-        else:
-            self._do(self._core.on_lost(key, is_cancelled=self._status_of(state) is _S.CANCEL_REQUESTED))
+    def _on_lost(self, state: JobState) -> None:
+        self._do(self._core.on_lost(state.step, is_cancelled=self._status_of(state) is _S.CANCEL_REQUESTED))
 
     def _on_ended(self, state: JobState, *, is_reused: bool = False) -> None:
         key = state.step
