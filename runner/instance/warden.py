@@ -65,7 +65,7 @@ class _Warden:
         poll.register(self._control, select.POLLIN)
         poll.register(woken, select.POLLIN)
         while True:
-            timeout = None if self._next is None else max(0.0, self._next - time.monotonic()) * 1000
+            timeout = None if self._next is None else min(max(0.0, self._next - time.monotonic()) * 1000, 1e9)
             for descriptor, _ in poll.poll(timeout):
                 if descriptor == woken:
                     os.read(woken, 4096)

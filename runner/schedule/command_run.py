@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 
 ARGUMENT_BYTES = 120_000
 """Of the kernel's 128 KiB for one argument; a longer command is read from a file."""
+LONGEST_POLL_MS = 1e9
+"""A number of milliseconds that the kernel still takes: some days."""
 _TAIL_BYTES = 4096
 
 
@@ -129,6 +131,7 @@ class CommandRun:
         end: Exception | None = None
         while True:
             left = None if self._limit is None or end else max(0.0, self._limit - time.monotonic()) * 1000 + 1
+            left = None if left is None else min(left, LONGEST_POLL_MS)
             ready = [descriptor for descriptor, _ in poll.poll(left)]
             heard = crew.hear() if crew.fileno() in ready else []
             was = end

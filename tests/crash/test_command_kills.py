@@ -110,6 +110,16 @@ def test_a_time_out_fails_it_and_is_not_tried_again(commands: Commands) -> None:
     assert len(os.listdir(done.folder.attempts)) == 1
 
 
+def test_very_long_times_are_taken(commands: Commands) -> None:
+    command = f"trap 'exit 0' TERM; echo $$ > {commands.note('pids')}; while :; do sleep 0.05; done"
+    commands.create(command, timeout_s=1e8, cancel_grace_s=1e8)
+    driver = commands.start()
+    commands.pids()
+    commands.wait_for(lambda: "Running" in commands.statuses())
+    commands.store.request_cancel("job")
+    assert str(commands.finish(driver).job.status) == "Canceled"
+
+
 @pytest.mark.parametrize("who", ["driver", "both", "warden"])
 def test_nothing_outlives_what_is_killed_and_it_is_tried_again(commands: Commands, who: str) -> None:
     sign = commands.note("sign")
