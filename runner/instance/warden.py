@@ -16,6 +16,7 @@ that nobody may kill.
 from __future__ import annotations
 
 import ctypes
+import errno
 import json
 import os
 import select
@@ -204,9 +205,12 @@ def _become(process: dict[str, Any], warden: int, told: int) -> NoReturn:
             signal.signal(number, signal.SIG_DFL)
         path = process["argv"][0]
         os.execve(path, process["argv"], process["env"])
-    except OSError as error:
-        os.write(told, f"{error.errno} {path}".encode(errors="surrogateescape"))
-    os._exit(127)
+    except BaseException as error:  # noqa: BLE001 - nothing of the warden may go on in this process
+        # What is no OSError is a text that no process can be given: a zero byte, say.
+        number = error.errno if isinstance(error, OSError) else errno.EINVAL
+        os.write(told, f"{number} {path}".encode(errors="surrogateescape"))
+    finally:
+        os._exit(127)
 
 
 def _volunteer_for_oom() -> None:

@@ -17,7 +17,7 @@ import msgspec
 from runner.entity.command import PARAMETER_PROPERTY, CommandSpec
 from runner.entity.job import JobError
 from runner.entity.status import JobStatus
-from runner.errors import CommandFailed, CommandLost, OutputNotMade
+from runner.errors import CommandFailed, CommandLost, OutputNotMade, StorageFailed
 from runner.instance.ward import Ward
 from runner.schedule.attempt import Attempt, Result, attempts_of, end_leftovers
 from runner.schedule.command_run import CommandRun, Crew
@@ -124,7 +124,7 @@ class CommandDriver:
                 self._run(runs, attempt)
                 return
             except (CommandFailed, OutputNotMade) as error:
-                attempt.record(Result(is_good=False, what=str(error)))
+                _record_failure(attempt, error)
                 if not retries:
                     raise
                 retries -= 1
@@ -182,6 +182,14 @@ class CommandDriver:
         if found:
             properties = {f"{PARAMETER_PROPERTY}{name}": value for name, value in found.items()}
             self._shell.store.update(self._name, properties=properties)
+
+
+def _record_failure(attempt: Attempt, error: Exception) -> None:
+    """For people to read; a full disk must not hide why the command failed."""
+    try:
+        attempt.record(Result(is_good=False, what=str(error)))
+    except StorageFailed as trouble:
+        log.warning("%s", trouble)
 
 
 def _is_good(attempt: Attempt) -> bool:

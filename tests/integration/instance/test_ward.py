@@ -61,6 +61,14 @@ def test_what_cannot_be_started_is_named_and_what_was_is_ended(ward: Ward, tmp_p
     assert Ended(0, -9) in heard
 
 
+@pytest.mark.parametrize(("command", "variable"), [("echo a\0b", "A"), ("true", "A=B")])
+def test_what_no_process_can_be_given_is_refused(ward: Ward, tmp_path: Path, command: str, variable: str) -> None:
+    ward.run([process(tmp_path, command, **{variable: "x"})], grace_s=1, token="t")
+    assert hear(ward) == [Refused(0, "/bin/sh: Invalid argument"), Quiet(0)]
+    ward.run([process(tmp_path, "true")], grace_s=1, token="t")
+    assert hear(ward) == [Started(), Ended(0, 0), Quiet(0)]
+
+
 def test_a_large_environment_and_odd_names_go_through(ward: Ward, tmp_path: Path) -> None:
     odd = tmp_path / "a b\nc"
     odd.mkdir()

@@ -65,6 +65,12 @@ def test_a_target_that_may_not_be_written_is_refused_before_anything_runs(comman
     assert not commands.note("ran").exists()
 
 
+def test_a_full_disk_does_not_hide_why_the_command_failed(commands: Commands, mount: Mount) -> None:
+    commands.create("head -c 3000000 /dev/zero > outputs/all; exit 9")
+    mount(commands.home.job("job").attempts)
+    assert "exit code 9" in commands.drive().failed("COMMAND_FAILED")
+
+
 def test_a_mounted_file_system_is_no_target(commands: Commands, mount: Mount) -> None:
     mount(commands.root / "disk")
     done = commands.run(f"touch {commands.note('ran')}", outputs=(commands.tree("o", "disk"),))
