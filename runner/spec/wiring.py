@@ -320,7 +320,8 @@ def _input_names(node: Node) -> list[str]:
 def value_of_shaped(shaped: Any, base: Path) -> Value:
     """A literal or data of a document as a value; local paths become absolute."""
     if is_literal(shaped):
-        return Value(literal_of(shaped), is_optional=isinstance(shaped, Mapping) and bool(shaped.get("optional")))
+        given = literal_of(shaped)
+        return Value(given, is_optional=given is None)
     if shaped.get("path") is None:
         return Value(None, is_literal=False, is_optional=True)
     kept = {key: shaped[key] for key in ("type", "path", "mode", "datastore", "path_on_compute") if key in shaped}

@@ -322,6 +322,31 @@ def test_an_optional_input_of_a_pipeline_component_cannot_be_a_required_one(fold
     )
 
 
+@pytest.mark.parametrize(
+    ("declared", "says"),
+    [
+        (
+            "{type: integer, optional: true}",
+            "is a required input of the component 'inner', and is bound to an optional",
+        ),
+        ("", "is a required input of the component 'inner', and is bound to an optional"),
+        ("{type: integer, optional: true, default: 3}", ""),
+        ("{type: integer, default: 3}", ""),
+    ],
+)
+def test_an_input_of_the_pipeline_without_a_value_cannot_be_a_required_one(
+    folder: Path, places: Places, declared: str, says: str
+) -> None:
+    text = (
+        f"type: pipeline\ninputs:\n  m: {declared}\njobs:\n"
+        "  a: {component: ./parts/inner.yml, inputs: {n: '${{parent.inputs.m}}'}}\n"
+    )
+    if says:
+        assert [says in problem for problem in refusal(text, folder)] == [True]
+    else:
+        assert inputs(spec(text, folder, places).step("a"))["n"] == 3
+
+
 def test_a_required_input_of_a_sub_pipeline_that_is_not_given_is_told(folder: Path) -> None:
     (folder / "parts/sub.yml").write_text(SUB.replace(", default: 4", ""))
     problems = refusal(PIPELINE.replace('inputs: {n: "${{parent.inputs.n}}"}', "inputs: {}"), folder)
