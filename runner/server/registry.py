@@ -10,6 +10,7 @@ from pathlib import Path
 
 from runner.entity.asset import Asset, AssetKind, ExperimentState
 from runner.errors import ArgumentInvalid
+from runner.server.catalog import StoreCatalog
 from runner.server.reading import Reading
 
 _ASSET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
@@ -28,7 +29,8 @@ class Registry(Reading):
         return self.store.assets.get(kind, name, version)
 
     def create_asset(self, asset: Asset) -> Asset:
-        """Register an asset; without a version it gets the next one. The code of a component is kept as it is now.
+        """Register an asset; without a version it gets the next one. A component never changes: what it names
+        is pinned, and its code is kept.
 
         Raises:
             ArgumentInvalid: its name, its version or its path cannot be.
@@ -50,7 +52,7 @@ class Registry(Reading):
             return self.store.assets.create(asset)
         from runner.server.codes import pin_component  # not loaded by whoever only asks
 
-        document = copy.deepcopy(asset.document)
+        document = copy.deepcopy(StoreCatalog(self.store).pinned(asset.document))
         pin_component(document, self.home)
         return self.store.assets.create(replace(asset, document=document))
 

@@ -95,6 +95,16 @@ def test_a_component_is_kept_as_its_file_says(backend: Backend) -> None:
     assert made.document == document
 
 
+def test_what_a_component_names_is_pinned(backend: Backend) -> None:
+    leaf = Asset(kind="component", name="leaf", version="", type="command", document={"command": "true"})
+    backend.create_asset(leaf)
+    jobs = {"one": {"type": "command", "component": "azureml:leaf@latest"}}
+    document: dict[str, object] = {"type": "pipeline", "jobs": jobs}
+    backend.create_asset(Asset(kind="component", name="pipe", version="", type="pipeline", document=document))
+    backend.create_asset(leaf)
+    assert "azureml:leaf:1" in str(backend.asset("component", "pipe").document)
+
+
 def test_an_experiment_exists_once_something_was_submitted_to_it(backend: Backend, tmp_path: Path) -> None:
     assert backend.experiments() == ()
     backend.create(write_command(tmp_path / "work", experiment_name="tides"), name="sift")
