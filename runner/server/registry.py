@@ -29,8 +29,9 @@ class Registry(Reading):
         return self.store.assets.get(kind, name, version)
 
     def create_asset(self, asset: Asset) -> Asset:
-        """Register an asset; without a version it gets the next one. A component never changes: what it names
-        is pinned, and its code is kept.
+        """Register an asset; without a version it gets the next one.
+
+        A component never changes: what it names is pinned, and its code is kept.
 
         Raises:
             ArgumentInvalid: its name, its version or its path cannot be.
