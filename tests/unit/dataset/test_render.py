@@ -133,7 +133,7 @@ def test_settings_of_the_script_shape_the_rows() -> None:
         ({1, 2}, "set"),
         (np.float64(1), "numpy.float64"),
         (np.array(1), "an array"),
-        (_Item(), "test_render._Item"),
+        (_Item(), f"{__name__}._Item"),
     ],
 )
 def test_what_is_not_legal_is_named_by_its_type(output_format: OutputFormat, result: object, said: str) -> None:
