@@ -19,7 +19,16 @@ import msgspec
 from runner.entity.job import JobError, JobState
 from runner.entity.pipeline import PipelineSpec
 from runner.entity.status import JobStatus
-from runner.errors import CommandLost, Defect, IllegalTransition, JobNotFound, RunnerError, StepsFailed, StorageFailed
+from runner.errors import (
+    CommandLost,
+    Defect,
+    IllegalTransition,
+    JobNotFound,
+    JobStatusConflict,
+    RunnerError,
+    StepsFailed,
+    StorageFailed,
+)
 from runner.pipeline.core import (
     RESUME_LIMIT,
     Abandon,
@@ -273,10 +282,10 @@ class PipelineDriver:
             self._drivers.attach(job)
             return
         try:
-            if is_cancelled:
-                self._store.request_cancel(job)
-                self._store.move(job, _S.CANCELED, "no driver was there to end it")
-            else:
+            status = self._store.get(job).status
+            if is_cancelled and not status.is_terminal:
+                self._end_cancelled(key)
+            elif not status.is_terminal:
                 self._opening.fail(self._steps[key], _lost())
         except RunnerError as error:
             log.info("step %s was ended by somebody else: %s", key, error)
@@ -284,6 +293,16 @@ class PipelineDriver:
             if lock is not None:
                 lock.release()
         self._drivers.look_at(job)
+
+    def _end_cancelled(self, key: str) -> None:
+        """Canceled for a step without a driver; one that was being published has failed, as that was not taken back."""
+        job = self._steps[key].job
+        try:
+            self._store.request_cancel(job)
+        except JobStatusConflict:
+            self._opening.fail(self._steps[key], CommandLost("its driver was lost while its outputs were published"))
+        else:
+            self._store.move(job, _S.CANCELED, "no driver was there to end it")
 
     def _fail(self, key: str, error: RunnerError) -> None:
         """A step that cannot begin."""
@@ -316,6 +335,7 @@ class PipelineDriver:
 
     # ---- how steps end ----------------------------------------------------------------------------------
     def _on_lost(self, state: JobState) -> None:
+        self._hear_cancel()
         self._do(self._core.on_lost(state.step, is_cancelled=self._status_of(state) is _S.CANCEL_REQUESTED))
 
     def _on_ended(self, state: JobState, *, is_reused: bool = False) -> None:

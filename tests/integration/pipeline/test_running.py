@@ -216,6 +216,24 @@ def test_a_step_that_is_being_published_is_left_to_complete(bench: Pipelines) ->
     assert bench.statuses() == {"a": S.COMPLETED, "b": S.NOT_STARTED}
 
 
+def test_a_step_that_is_lost_while_it_is_published_has_failed(bench: Pipelines) -> None:
+    bench.make(bench.step("a"))
+    folder = bench.home.job("probe--a")
+    folder.root.mkdir()
+    with JobLock.take(folder.lock) or pytest.fail("the lock is held"):
+        for status in (S.STARTING, S.PREPARING, S.QUEUED, S.RUNNING, S.FINALIZING):
+            bench.store.move("probe--a", status)
+        bench.start()
+        until(lambda: bench.state().status is S.RUNNING, "the pipeline at work")
+        bench.store.request_cancel("probe")
+        until(lambda: "CancelRequested" in bench.events(), "the request")
+    assert bench.ended().status is S.CANCELED
+    assert bench.statuses() == {"a": S.FAILED}
+    error = bench.state("a").error
+    assert error is not None
+    assert "lost while its outputs were published" in error.message
+
+
 # ---- odd beginnings and ends ----------------------------------------------------------------------------
 def test_a_second_driver_writes_nothing(bench: Pipelines) -> None:
     bench.make(bench.step("a", "held a"))
