@@ -439,7 +439,7 @@ class CommandFailed(RunError):
 
     reason = "COMMAND_FAILED"
     facts = ("what",)
-    says = "the command {what}; its output is in user_logs/std_log.txt and user_logs/std_err.txt"
+    says = "the command {what}; its output is in the logs user_logs/"
 
 
 class CommandTimedOut(RunError):

@@ -207,8 +207,8 @@ def _become(process: dict[str, Any], warden: int, told: int) -> NoReturn:
         os.execve(path, process["argv"], process["env"])
     except BaseException as error:  # noqa: BLE001 - nothing of the warden may go on in this process
         # What is no OSError is a text that no process can be given: a zero byte, say.
-        number = error.errno if isinstance(error, OSError) else errno.EINVAL
-        os.write(told, f"{number} {path}".encode(errors="surrogateescape"))
+        why = error.errno if isinstance(error, OSError) else errno.EINVAL
+        os.write(told, f"{why} {path}".encode(errors="surrogateescape"))
     finally:
         os._exit(127)
 
