@@ -8,6 +8,7 @@ phase at most once between two losses of its driver, so the work for a pipeline 
 from __future__ import annotations
 
 import heapq
+from bisect import bisect_left, insort
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -145,6 +146,9 @@ class Core:
             self._steps[step.key] = _Step(place, weight, must | frozenset(step.depends_on), len(needs))
             for need in needs:
                 self._consumers[need].append(step.key)
+        self._weights = [step.weight for step in self._steps.values()]
+        self._looking: list[int] = []
+        """The places of the steps in that phase, in order."""
         self._ready: list[tuple[int, str]] = []
         self._failed: list[str] = []
         self._over_count = 0
@@ -207,7 +211,7 @@ class Core:
             return []
         if is_hit:
             return [Reuse(key)]
-        step.phase = Phase.READY
+        self._enter(step, Phase.READY)
         heapq.heappush(self._ready, (step.place, key))
         return self._go_on()
 
@@ -262,6 +266,10 @@ class Core:
     def _enter(self, step: _Step, phase: Phase) -> None:
         self._out_count += (phase in _OUT) - (step.phase in _OUT)
         self._over_count += (phase in _OVER) - (step.phase in _OVER)
+        if step.phase is Phase.LOOKING:
+            del self._looking[bisect_left(self._looking, step.place)]
+        if phase is Phase.LOOKING:
+            insort(self._looking, step.place)
         step.phase = phase
 
     def _settle(self, key: str) -> list[Action]:
@@ -300,14 +308,15 @@ class Core:
     def _go_on(self) -> list[Action]:
         """Prepare what has to run and finds slots, in the order of the file; finish when nothing is left to wait for.
 
-        Nobody overtakes: a heavy step would wait for ever behind light ones.
+        Nobody overtakes: a heavy step would wait for ever behind light ones. And for steps before it that are still
+        being looked up a step leaves slots, so that which of them are first is not a matter of who looks faster.
         """
         actions: list[Action] = []
         while self._ready and not self._is_stopped:
             key = self._ready[0][1]
             step = self._steps[key]
             if step.phase is Phase.READY:
-                if not self._slots.take(key, step.weight):
+                if not self._slots.take(key, step.weight, leaving=self._reserved_before(step.place)):
                     break
                 self._enter(step, Phase.PREPARING)
                 actions.append(Prepare(key))
@@ -316,6 +325,15 @@ class Core:
             self._is_finished = True
             actions.append(self._finish())
         return actions
+
+    def _reserved_before(self, place: int) -> int:
+        """What steps that are looked up would take, counted no further than there are free slots."""
+        wanted, free = 0, self._slots.free_count
+        for one in self._looking:
+            if one > place or wanted >= free:
+                break
+            wanted += self._weights[one]
+        return wanted
 
     @property
     def _is_over(self) -> bool:

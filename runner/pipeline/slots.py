@@ -38,10 +38,15 @@ class Slots:
         self._taken: dict[str, int] = {}
         self._used = 0
 
-    def take(self, key: str, weight: int) -> bool:
-        """Take the slots for a step if they are free."""
+    @property
+    def free_count(self) -> int:
+        """Slots that nobody has."""
+        return max(0, self._limit - self._used)
+
+    def take(self, key: str, weight: int, *, leaving: int = 0) -> bool:
+        """Take the slots for a step if they are free, and so many more."""
         wanted = min(weight, self._limit)
-        if self._used + wanted > self._limit:
+        if self._used + wanted + leaving > self._limit:
             return False
         self.occupy(key, wanted)
         return True

@@ -111,13 +111,22 @@ def test_a_pipeline_without_steps_is_completed() -> None:
 
 
 # ---- slots ----------------------------------------------------------------------------------------------
-def test_no_more_steps_than_slots_go_on_and_the_next_is_the_next_of_the_file() -> None:
+def test_no_more_steps_than_slots_go_on_and_they_are_the_first_of_the_file_whoever_was_looked_up_first() -> None:
     core = core_of(step("a"), step("b"), step("c"), limit=2)
     core.begin({})
-    assert core.on_looked("c", is_hit=False) == [Prepare("c")]
+    assert core.on_looked("c", is_hit=False) == []
     assert core.on_looked("b", is_hit=False) == [Prepare("b")]
-    assert core.on_looked("a", is_hit=False) == []
-    assert core.on_ended("b", S.COMPLETED) == [Prepare("a")]
+    assert core.on_looked("a", is_hit=False) == [Prepare("a")]
+    assert core.on_ended("b", S.COMPLETED) == [Prepare("c")]
+
+
+def test_no_more_slots_are_left_to_steps_that_are_looked_up_than_these_would_take() -> None:
+    core = core_of(step("a"), step("b"), step("c"), limit=3, weights={"a": 2})
+    core.begin({})
+    assert core.on_looked("b", is_hit=False) == [Prepare("b")]
+    assert core.on_looked("c", is_hit=False) == []
+    assert core.on_looked("a", is_hit=True) == [Reuse("a")]
+    assert core.on_ended("a", S.COMPLETED) == [Prepare("c")]
 
 
 def test_a_step_weighs_what_it_takes_and_is_not_overtaken() -> None:
