@@ -16,7 +16,8 @@ from runner.server.registry import Registry, check_experiment
 from runner.server.sight import end_if_abandoned
 from runner.server.standing import changed_only_in_words
 from runner.store.home import Home
-from runner.store.store import Orphan, Store
+from runner.store.orphans import Orphan
+from runner.store.store import Store
 
 
 class Jobs(Registry):

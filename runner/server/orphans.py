@@ -15,7 +15,8 @@ from runner.entity.status import JobStatus
 from runner.errors import IllegalTransition, JobNotFound, JobStatusConflict, RunnerError
 from runner.server.jobs import Jobs
 from runner.server.sight import START_S, end_if_abandoned, has_driver
-from runner.store.store import Orphan, Store
+from runner.store.orphans import Orphan
+from runner.store.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +50,7 @@ def _see(jobs: Jobs, job: JobState) -> None:
         return
     if has_driver(store, job) is not False:
         return
-    count, before = store.orphan(job.name)
+    count, before = store.orphans.get(job.name)
     done = _done_count(store, job)
     if done > before:
         count = 0

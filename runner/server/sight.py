@@ -14,7 +14,8 @@ from runner.server.specs import cancel_grace_of
 from runner.server.wrest import kill_driver
 from runner.store.holder import read_holder
 from runner.store.lock import JobLock, is_held
-from runner.store.store import BEATING, Store
+from runner.store.silence import BEATING
+from runner.store.store import Store
 
 START_S = 30.0
 """A driver that has not taken its lock by then never started."""

@@ -16,24 +16,22 @@ from typing import NamedTuple
 from runner.entity.asset import Asset, OutputRecord, ReuseKey
 from runner.entity.job import Event, JobError, JobState, OutputState, Progress
 from runner.entity.status import TERMINAL, TRANSITIONS, JobStatus, check_move
-from runner.errors import IllegalTransition, JobExists, JobNotFound, JobStatusConflict
+from runner.errors import IllegalTransition, JobExists, JobStatusConflict
 from runner.store.assets import Assets
 from runner.store.database import Database
 from runner.store.experiments import Experiments
 from runner.store.home import Home
+from runner.store.job_rows import JobRows
+from runner.store.orphans import Orphan, Orphans
 from runner.store.published import Published
 from runner.store.reuse import Reuse
-from runner.store.rows import COLUMNS, from_json, from_row, to_json, to_row
+from runner.store.rows import COLUMNS, from_json, to_json
+from runner.store.silence import BEATING, Silence
 
-SILENCE_S = 30.0
 BUSY_S = 10.0
 _S = JobStatus
-BEATING = frozenset(set(JobStatus) - TERMINAL - {_S.NOT_STARTED, _S.NOT_RESPONDING})
-"""Statuses in which a driver is expected to beat."""
 _CANCELABLE = frozenset(old for old, new in TRANSITIONS.items() if _S.CANCEL_REQUESTED in new) - {_S.NOT_RESPONDING}
 _BEGINS_ANEW = TERMINAL | {_S.NOT_RESPONDING}
-_OVER_SILENCE = frozenset({_S.STARTING, _S.FAILED, _S.CANCELED})
-"""Where a job that does not respond may be taken by somebody else than its driver."""
 
 
 class Listed(NamedTuple):
@@ -43,21 +41,16 @@ class Listed(NamedTuple):
     next_key: int | None
 
 
-class Orphan(NamedTuple):
-    """How often a service resumed a job by itself since it last got on, and how much it had committed by then."""
-
-    resume_count: int = 0
-    commit_count: int = 0
-
-
 class Store:
     """The store of one home. Threads may share it; each process opens its own."""
 
     def __init__(self, home: Home, *, clock: Callable[[], float] = time.time, busy_s: float = BUSY_S) -> None:
         self.home = home.make()
         self._clock = clock
-        self._folders = home.jobs.as_uri()
         self._database = Database(home.database, busy_s)
+        self._rows = JobRows(self._database, clock, home.jobs.as_uri())
+        self._silence = Silence(self._database, self._rows, clock)
+        self.orphans = Orphans(self._database, self._rows)
         self.reuse = Reuse(self._database)
         self.assets = Assets(self._database, clock)
         self.published = Published(self._database)
@@ -88,25 +81,13 @@ class Store:
         with self._database.writing():
             if (known := self.find_request(request_id)) is not None:
                 return known
-            revision = self._tick()
-            key = self._insert(job, {"request_id": request_id or None, "revision": revision})
+            revision = self._rows.tick()
+            key = self._rows.insert(job, {"request_id": request_id or None, "revision": revision})
             for step in steps:
-                self._insert(step, {"parent_id": key, "revision": revision})
+                self._rows.insert(step, {"parent_id": key, "revision": revision})
             if install is not None:
                 install()
-            return self._job(self._find(job.name))
-
-    def _insert(self, job: JobState, more: dict[str, object]) -> int:
-        row = to_row(job) | more
-        names, marks = ", ".join(row), ", ".join("?" * len(row))
-        try:
-            key = self._database.run(f"INSERT INTO job ({names}) VALUES ({marks})", [*row.values()])
-        except sqlite3.IntegrityError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_CONSTRAINT_UNIQUE:
-                raise
-            raise JobExists(job.name) from None
-        self._note(key, job.run_number, job.status, job.message)
-        return key
+            return self._rows.job(self._rows.find(job.name))
 
     def check_free(self, name: str) -> None:
         """JobExists when the name is taken; `create` has the last word."""
@@ -118,17 +99,17 @@ class Store:
         if not request_id:
             return None
         row = self._database.row(f"SELECT {COLUMNS} FROM job WHERE request_id = ?", (request_id,))
-        return None if row is None else self._job(row)
+        return None if row is None else self._rows.job(row)
 
     def get(self, name: str) -> JobState:
         """The job as it is now; its silence is recorded when it is found."""
-        row = self._find(name)
-        return self._record_silence(name) if self._is_silent(row) else self._job(row)
+        row = self._rows.find(name)
+        return self._silence.record(name) if self._silence.is_new(row) else self._rows.job(row)
 
     def glance(self, name: str) -> JobState | None:
         """As `get`, but never writes: None when the job's silence would have to be recorded."""
-        row = self._find(name)
-        return None if self._is_silent(row) else self._job(row)
+        row = self._rows.find(name)
+        return None if self._silence.is_new(row) else self._rows.job(row)
 
     def list(
         self,
@@ -144,7 +125,7 @@ class Store:
 
         Jobs that are steps are listed only below their `parent`. `archived` None: whether archived or not.
         """
-        self._record_all_silence()
+        self._silence.record_all()
         wanted = [str(status) for status in statuses]
         where = ["id < ?"]
         values: list[object] = [2**62 if after is None else after]
@@ -153,7 +134,7 @@ class Store:
             values += wanted
         where.append("parent_id = ?" if parent else "parent_id IS NULL")
         if parent:
-            values.append(self._find(parent)["id"])
+            values.append(self._rows.find(parent)["id"])
         if archived is not None:
             where.append(f"is_archived = {int(archived)}")
         if experiment:
@@ -163,18 +144,18 @@ class Store:
         sql = f"SELECT {COLUMNS} FROM job WHERE {' AND '.join(where)} ORDER BY id DESC LIMIT ?"
         rows = self._database.rows(sql, values)
         next_key = int(rows[limit - 1]["id"]) if len(rows) > limit else None
-        return Listed(tuple(map(self._job, rows[:limit])), next_key)
+        return Listed(tuple(map(self._rows.job, rows[:limit])), next_key)
 
     def steps(self, name: str) -> tuple[JobState, ...]:
         """The jobs of the steps of a pipeline, in the order of its file; none for other jobs."""
-        self._record_all_silence()
-        key = self._find(name)["id"]
+        self._silence.record_all()
+        key = self._rows.find(name)["id"]
         rows = self._database.rows(f"SELECT {COLUMNS} FROM job WHERE parent_id = ? ORDER BY id", (key,))
-        return tuple(map(self._job, rows))
+        return tuple(map(self._rows.job, rows))
 
     def events(self, name: str) -> tuple[Event, ...]:
         """Every change of status, oldest first, of all runs of the job."""
-        key = self._find(name)["id"]
+        key = self._rows.find(name)["id"]
         rows = self._database.rows("SELECT time, status, message FROM event WHERE job_id = ? ORDER BY id", (key,))
         return tuple(Event(time=row["time"], status=JobStatus(row["status"]), message=row["message"]) for row in rows)
 
@@ -198,8 +179,8 @@ class Store:
         With Completed go, in the same transaction, the records of its outputs and the assets that it registers.
         """
         with self._database.writing():
-            row = self._find(name)
-            old = self._come_back(name, row, status)
+            row = self._rows.find(name)
+            old = self._silence.end_for(name, row, status)
             check_move(name, old, status)
             now = self._clock()
             changes: dict[str, object] = {"message": message}
@@ -217,11 +198,11 @@ class Store:
                 for k, v in {"error": error, "progress": progress, "outputs": outputs}.items()
                 if v is not None
             }
-            self._set_status(row, status, message, changes, now)
+            self._rows.set_status(row, status, message, changes, now)
             self.reuse.record(row["id"], records)
             for asset in assets:
                 self.assets.add(asset)
-            return self._job(self._find(name))
+            return self._rows.job(self._rows.find(name))
 
     def complete_reused(
         self, name: str, source: str, reason: str, outputs: Sequence[OutputState], records: Sequence[OutputRecord]
@@ -231,32 +212,32 @@ class Store:
         JobNotFound when the source was deleted meanwhile.
         """
         with self._database.writing():
-            self._find(source)
-            row = self._find(name)
+            self._rows.find(source)
+            row = self._rows.find(name)
             now = self._clock()
             if JobStatus(row["status"]) is not _S.STARTING:
                 check_move(name, JobStatus(row["status"]), _S.STARTING)
-                self._set_status(row, _S.STARTING, "", {}, now)
-                row = self._find(name)
+                self._rows.set_status(row, _S.STARTING, "", {}, now)
+                row = self._rows.find(name)
             check_move(name, _S.STARTING, _S.COMPLETED)
             changes: dict[str, object] = {"message": reason, "reused_from": source, "reuse_reason": reason}
             changes |= {"start_time": now, "end_time": now, "outputs": to_json(tuple(outputs))}
-            self._set_status(row, _S.COMPLETED, reason, changes, now)
+            self._rows.set_status(row, _S.COMPLETED, reason, changes, now)
             self.reuse.record(row["id"], records)
-            return self._job(self._find(name))
+            return self._rows.job(self._rows.find(name))
 
     def set_outputs(self, name: str, outputs: Sequence[OutputState]) -> None:
         """Say anew where the outputs of a job are: a pipeline's, when one comes from a reused step."""
         with self._database.writing():
-            row = self._find(name)
-            self._touch(row, {"outputs": to_json(tuple(outputs))})
+            row = self._rows.find(name)
+            self._rows.touch(row, {"outputs": to_json(tuple(outputs))})
 
     def set_reuse(self, name: str, key: ReuseKey, *, is_source: bool, reason: str) -> None:
         """What decides whether a step's results may be used again, and why it runs although there were earlier ones."""
         with self._database.writing():
-            row = self._find(name)
+            row = self._rows.find(name)
             self.reuse.put(row["id"], key, is_source=is_source)
-            self._touch(row, {"reuse_reason": reason})
+            self._rows.touch(row, {"reuse_reason": reason})
 
     def update(
         self,
@@ -270,7 +251,7 @@ class Store:
     ) -> JobState:
         """Change what may change of a job that exists. Tags and properties are merged; None for one removes it."""
         with self._database.writing():
-            row = self._find(name)
+            row = self._rows.find(name)
             said = {"display_name": display_name, "description": description}
             changes: dict[str, object] = {key: value for key, value in said.items() if value is not None}
             for column, given in (("tags", tags), ("properties", properties)):
@@ -280,8 +261,8 @@ class Store:
             if is_archived is not None:
                 changes["is_archived"] = int(is_archived)
             if changes:
-                self._touch(row, changes)
-            return self._job(self._find(name))
+                self._rows.touch(row, changes)
+            return self._rows.job(self._rows.find(name))
 
     def begin_run(self, name: str, message: str = "", *, orphan: Orphan | None = None) -> JobState:
         """Begin a new run of a job that has no driver any more, which the caller knows because it holds its lock.
@@ -291,41 +272,35 @@ class Store:
         counts that does this by itself; anybody else makes it begin anew.
         """
         with self._database.writing():
-            row = self._find(name)
+            row = self._rows.find(name)
             if JobStatus(row["status"]) in BEATING:
-                self._set_status(row, _S.NOT_RESPONDING, "its driver is gone", {})
-                row = self._find(name)
+                self._rows.set_status(row, _S.NOT_RESPONDING, "its driver is gone", {})
+                row = self._rows.find(name)
             if JobStatus(row["status"]) not in _BEGINS_ANEW:
                 raise IllegalTransition(name, row["status"], str(_S.STARTING))
             now = self._clock()
             changes = _anew(row) | {"message": message, "heartbeat_time": now}
-            self._set_status(row, _S.STARTING, message, changes, now)
-            self._count(row["id"], orphan)
-            return self._job(self._find(name))
+            self._rows.set_status(row, _S.STARTING, message, changes, now)
+            self.orphans.put(row["id"], orphan)
+            return self._rows.job(self._rows.find(name))
 
     def unended(self) -> tuple[JobState, ...]:
         """Every job that has not ended, oldest first; steps are looked after by their pipelines, and not here."""
-        self._record_all_silence()
+        self._silence.record_all()
         ended = "parent_id IS NULL AND status NOT IN ('Completed', 'Failed', 'Canceled')"  # as the index job_unended
         rows = self._database.rows(f"SELECT {COLUMNS} FROM job WHERE {ended} ORDER BY id")
-        return tuple(map(self._job, rows))
-
-    def orphan(self, name: str) -> Orphan:
-        """How often a service has resumed the job by itself since it last got on."""
-        sql = "SELECT resume_count, commit_count FROM orphan WHERE job_id = ?"
-        row = self._database.row(sql, (self._find(name)["id"],))
-        return Orphan() if row is None else Orphan(*row)
+        return tuple(map(self._rows.job, rows))
 
     def let_go(self, name: str, message: str, orphan: Orphan) -> None:
         """Leave a job that has lost its driver NotResponding, with an event that says why, unless it has ended."""
         with self._database.writing():
-            row = self._find(name)
+            row = self._rows.find(name)
             if JobStatus(row["status"]) in BEATING:
-                self._set_status(row, _S.NOT_RESPONDING, message, {"message": message})
+                self._rows.set_status(row, _S.NOT_RESPONDING, message, {"message": message})
             elif JobStatus(row["status"]) is _S.NOT_RESPONDING:
-                self._touch(row, {"message": message})
-                self._note(row["id"], row["run_number"], _S.NOT_RESPONDING, message)
-            self._count(row["id"], orphan)
+                self._rows.touch(row, {"message": message})
+                self._rows.note(row["id"], row["run_number"], _S.NOT_RESPONDING, message)
+            self.orphans.put(row["id"], orphan)
 
     def beat(
         self,
@@ -341,18 +316,18 @@ class Store:
         Only a change that a watcher can see gets a new revision. Nothing happens once the job has ended.
         """
         with self._database.writing():
-            row = self._find(name)
+            row = self._rows.find(name)
             status = JobStatus(row["status"])
             if status in TERMINAL:
                 return status
             if status is _S.NOT_RESPONDING:
-                status = self._return_to_life(row)
+                status = self._silence.end(row)
             counters = None if progress is None else to_json(progress)
             said = {"progress": counters, "message": message, "host": host, "driver_pid": driver_pid}
             changes: dict[str, object] = {k: v for k, v in said.items() if v is not None and v != row[k]}
             if changes:
-                self._touch(row, changes)
-            self._update(row["id"], {"heartbeat_time": self._clock()})
+                self._rows.touch(row, changes)
+            self._rows.update(row["id"], {"heartbeat_time": self._clock()})
             return status
 
     def request_cancel(self, name: str) -> JobState:
@@ -362,38 +337,38 @@ class Store:
         JobStatusConflict from Finalizing on, and for what has ended otherwise.
         """
         with self._database.writing():
-            row = self._find(name)
+            row = self._rows.find(name)
             status = JobStatus(row["status"])
             meant = JobStatus(row["silent_status"]) if status is _S.NOT_RESPONDING else status
             if meant in (_S.CANCEL_REQUESTED, _S.CANCELED):
-                return self._job(row)
+                return self._rows.job(row)
             if meant not in _CANCELABLE:
                 remedy = "its outputs are being published" if meant is _S.FINALIZING else "it has ended"
                 raise JobStatusConflict(name, str(meant), "cancelled", remedy)
-            self._set_status(row, _S.CANCEL_REQUESTED, "", {"message": ""})
+            self._rows.set_status(row, _S.CANCEL_REQUESTED, "", {"message": ""})
             self._cancel_steps(row["id"])
-            return self._job(self._find(name))
+            return self._rows.job(self._rows.find(name))
 
     def cancel_steps(self, name: str) -> None:
         """Ask for the end of all steps in progress of a pipeline, which itself goes on."""
         with self._database.writing():
-            self._cancel_steps(self._find(name)["id"])
+            self._cancel_steps(self._rows.find(name)["id"])
 
     def _cancel_steps(self, key: int) -> None:
         for row in self._database.rows(f"SELECT {COLUMNS} FROM job WHERE parent_id = ?", (key,)):
             status = JobStatus(row["silent_status"] or row["status"])
             if status in _CANCELABLE - {_S.NOT_STARTED, _S.CANCEL_REQUESTED}:
-                self._set_status(row, _S.CANCEL_REQUESTED, "its pipeline asks for it", {"message": ""})
+                self._rows.set_status(row, _S.CANCEL_REQUESTED, "its pipeline asks for it", {"message": ""})
 
     def is_cancel_requested(self, name: str) -> bool:
         """Whether a cancel was asked for and not answered yet, also while the driver is silent."""
-        row = self._find(name)
+        row = self._rows.find(name)
         return str(_S.CANCEL_REQUESTED) in (row["status"], row["silent_status"])
 
     def cancel_time(self, name: str) -> float | None:
         """When a cancel of this run was asked for last; None when it was not."""
         sql = "SELECT max(time) FROM event WHERE job_id = ? AND run_number = ? AND status = 'CancelRequested'"
-        row = self._find(name)
+        row = self._rows.find(name)
         found = self._database.row(sql, (row["id"], row["run_number"]))
         return None if found is None else found[0]
 
@@ -405,7 +380,7 @@ class Store:
         with self._database.writing():
             if check is not None:
                 check()
-            row = self._find(name)
+            row = self._rows.find(name)
             if JobStatus(row["status"]) not in TERMINAL:
                 raise JobStatusConflict(name, row["status"], "deleted", f"cancel it first: `runner cancel {name}`")
             self._database.run("DELETE FROM job WHERE id = ?", (row["id"],))
@@ -438,87 +413,6 @@ class Store:
         """Whether another process or connection has written since the token `seen`, and the new token; very cheap."""
         version = self._database.data_version()
         return version != seen, version
-
-    def _find(self, name: str) -> sqlite3.Row:
-        row = self._database.row(f"SELECT {COLUMNS} FROM job WHERE name = ?", (name,))
-        if row is None:
-            raise JobNotFound(name)
-        return row
-
-    def _job(self, row: sqlite3.Row) -> JobState:
-        return from_row(row, self._folders)
-
-    def _is_silent(self, row: sqlite3.Row) -> bool:
-        beat = row["heartbeat_time"]
-        return beat is not None and JobStatus(row["status"]) in BEATING and self._clock() - beat > SILENCE_S
-
-    def _record_all_silence(self) -> None:
-        quiet = "('NotStarted', 'Completed', 'Failed', 'Canceled', 'NotResponding')"  # as the index job_beating says it
-        sql = f"SELECT name FROM job WHERE heartbeat_time < ? AND status NOT IN {quiet}"
-        for row in self._database.rows(sql, (self._clock() - SILENCE_S,)):
-            self._record_silence(row["name"])
-
-    def _record_silence(self, name: str) -> JobState:
-        with self._database.writing():
-            row = self._find(name)
-            if self._is_silent(row):  # the driver, or another reader, may have been first
-                seconds = self._clock() - row["heartbeat_time"]
-                self._set_status(row, _S.NOT_RESPONDING, f"no sign of life from the driver for {seconds:.0f} s", {})
-            return self._job(self._find(name))
-
-    def _come_back(self, name: str, row: sqlite3.Row, wanted: JobStatus) -> JobStatus:
-        """The status to move from: a silent job returns to where it was unless somebody else ends or restarts it."""
-        status = JobStatus(row["status"])
-        if status is not _S.NOT_RESPONDING:
-            return status
-        before = JobStatus(row["silent_status"])
-        if wanted is _S.STARTING or (wanted in _OVER_SILENCE and wanted not in TRANSITIONS[before]):
-            return status
-        check_move(name, before, wanted)
-        return self._return_to_life(row)
-
-    def _return_to_life(self, row: sqlite3.Row) -> JobStatus:
-        before = JobStatus(row["silent_status"])
-        self._set_status(row, before, "the driver is heard of again", {})
-        return before
-
-    def _set_status(
-        self,
-        row: sqlite3.Row,
-        status: JobStatus,
-        message: str,
-        changes: dict[str, object],
-        now: float | None = None,
-    ) -> None:
-        silent = row["status"] if status is _S.NOT_RESPONDING else None
-        self._touch(row, changes | {"status": str(status), "silent_status": silent})
-        self._note(row["id"], changes.get("run_number", row["run_number"]), status, message, now)
-
-    def _touch(self, row: sqlite3.Row, changes: dict[str, object]) -> None:
-        """A change that watchers of the job, and of the pipeline above it, are told."""
-        revision = self._tick()
-        self._update(row["id"], changes | {"revision": revision})
-        if row["parent_id"] is not None:
-            self._update(row["parent_id"], {"revision": revision})
-
-    def _update(self, key: int, changes: dict[str, object]) -> None:
-        columns = ", ".join(f"{column} = ?" for column in changes)
-        self._database.run(f"UPDATE job SET {columns} WHERE id = ?", [*changes.values(), key])
-
-    def _note(self, key: int, run_number: object, status: JobStatus, message: str, now: float | None = None) -> None:
-        sql = "INSERT INTO event (job_id, run_number, time, status, message) VALUES (?, ?, ?, ?, ?)"
-        self._database.run(sql, (key, run_number, self._clock() if now is None else now, str(status), message))
-
-    def _count(self, key: int, orphan: Orphan | None) -> None:
-        self._database.run("DELETE FROM orphan WHERE job_id = ?", (key,))
-        if orphan is not None:
-            self._database.run("INSERT INTO orphan VALUES (?, ?, ?)", (key, *orphan))
-
-    def _tick(self) -> int:
-        self._database.run("UPDATE clock SET revision = revision + 1")
-        row = self._database.row("SELECT revision FROM clock")
-        assert row is not None
-        return int(row["revision"])
 
 
 def _anew(row: sqlite3.Row) -> dict[str, object]:

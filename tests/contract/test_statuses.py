@@ -9,7 +9,7 @@ import runner.store.migrate
 from runner.api.v1 import job_pb2
 from runner.entity.asset import PublishedStatus
 from runner.entity.status import TERMINAL, TRANSITIONS, JobStatus
-from runner.store.store import BEATING
+from runner.store.silence import BEATING
 
 SCHEMA = Path(runner.store.migrate.__file__).with_name("schema.sql").read_text()
 WORDS = {str(status) for status in JobStatus}

@@ -18,7 +18,8 @@ from runner.compose.launch import launch_driver
 from runner.entity.status import JobStatus
 from runner.errors import JobStatusConflict
 from runner.pipeline.core import RESUME_LIMIT
-from runner.store.store import SILENCE_S, Store
+from runner.store.silence import SILENCE_S
+from runner.store.store import Store
 
 S = JobStatus
 

@@ -14,7 +14,8 @@ from runner.entity.job import JobError, JobState, OutputState, Progress
 from runner.entity.status import TERMINAL, TRANSITIONS, JobStatus
 from runner.errors import IllegalTransition, JobExists, JobNotFound, JobStatusConflict, StorageFailed, StoreBusy
 from runner.store.home import Home
-from runner.store.store import Orphan, Store
+from runner.store.orphans import Orphan
+from runner.store.store import Store
 
 S = JobStatus
 TO_RUNNING = (S.STARTING, S.PREPARING, S.QUEUED, S.RUNNING)
@@ -286,7 +287,7 @@ import sys
 from runner.entity.job import JobState
 from runner.entity.status import JobStatus
 from runner.store.home import Home
-from runner.store.store import Orphan, Store
+from runner.store.store import Store
 
 store = Store(Home(sys.argv[1]))
 for number in range(20):
@@ -366,14 +367,14 @@ def test_jobs_that_have_not_ended_are_told_oldest_first(store: Store) -> None:
 
 def test_what_a_service_counts_lasts_until_somebody_else_begins_a_run(store: Store) -> None:
     add(store, "sift", *ROUTES[S.RUNNING])
-    assert store.orphan("sift") == Orphan(0, 0)
+    assert store.orphans.get("sift") == Orphan(0, 0)
     store.begin_run("sift", orphan=Orphan(1, 7))
-    assert store.orphan("sift") == Orphan(1, 7)
+    assert store.orphans.get("sift") == Orphan(1, 7)
     store.move("sift", S.PREPARING)
     store.begin_run("sift", orphan=Orphan(2, 7))
-    assert store.orphan("sift") == Orphan(2, 7)
+    assert store.orphans.get("sift") == Orphan(2, 7)
     store.begin_run("sift")
-    assert store.orphan("sift") == Orphan(0, 0)
+    assert store.orphans.get("sift") == Orphan(0, 0)
 
 
 @pytest.mark.parametrize("status", [S.RUNNING, S.NOT_RESPONDING])
@@ -385,7 +386,7 @@ def test_a_job_that_is_let_go_stays_not_responding_and_says_why(store: Store, st
     assert (job.status, job.message) == (S.NOT_RESPONDING, "three times in vain")
     assert job.revision > revision
     assert (store.events("sift")[-1].status, store.events("sift")[-1].message) == (job.status, job.message)
-    assert store.orphan("sift") == Orphan(4, 0)
+    assert store.orphans.get("sift") == Orphan(4, 0)
 
 
 def test_the_last_cancel_of_this_run_is_known(store: Store, clock: Clock) -> None:
