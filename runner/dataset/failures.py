@@ -126,16 +126,16 @@ def put_failures(place: Path, rows: Iterable[FailureRow], owner: Path, *, may_re
             return False
         rows = iter(rows)
         first = next(rows, None)
-        if first is not None:
-            try:
+        try:
+            if first is not None:
                 _write(new, _chain(first, rows), owner)
-            except OSError:
-                shutil.rmtree(new, ignore_errors=True)
-                raise
-        if found:
-            os.rename(place, old)
-        if first is not None:
-            os.rename(new, place)
+            if found:
+                os.rename(place, old)
+            if first is not None:
+                os.rename(new, place)
+        except OSError:
+            shutil.rmtree(new, ignore_errors=True)
+            raise
         if found or first is not None:
             sync_folder(place.parent)
         _remove(old)

@@ -37,6 +37,7 @@ from runner.schedule.policy import exceeded_threshold, nothing_succeeded
 from runner.schedule.release import Release, tell_failures
 from runner.schedule.shell import Ending, Shell
 from runner.schedule.shift import Shift
+from runner.schedule.tidy import begin_tidying, end_tidying, tidy_up
 from runner.store.home import Home, JobFolder
 
 log = logging.getLogger(__name__)
@@ -77,10 +78,11 @@ class Driver:
         if hasattr(self, "_logs"):
             self._logs.end(status, error, progress, self._folder)
         if status is not JobStatus.COMPLETED:
-            if hasattr(self, "_grounds") and self._book.is_empty:
+            if hasattr(self, "_grounds") and self._book.is_empty and not self._is_in_doubt:
                 self._grounds.take_back()
             return Ending(progress=progress)
         self._folder.redrive.unlink(missing_ok=True)
+        begin_tidying(self._home, self._name)
         return Ending(progress=progress, records=self._records, assets=self._assets)
 
     def leave(self, status: JobStatus) -> None:
@@ -89,11 +91,18 @@ class Driver:
             self._grounds.remove_staging()
             # Instances clean up behind themselves; one that was killed, and had no successor, has not.
             shutil.rmtree(self._folder.scratch, ignore_errors=True)
+            end_tidying(self._home, self._name)
+            tidy_up(self._home, self._shell.store)
 
     def close(self) -> None:
         """Let go of the cluster."""
         if hasattr(self, "_arrival"):
             self._arrival.close(wait_s=None)
+
+    @property
+    def _is_in_doubt(self) -> bool:
+        """Whether the journal may name parts although nothing counts as committed: a resume would look for them."""
+        return self._has_journal and self._journal.is_broken
 
     # ---- the journey ------------------------------------------------------------------------------------
     def travel(self) -> None:
@@ -119,7 +128,7 @@ class Driver:
         self._plan = self._make_plan()
         ends = count_ends(self._shell.store, self._name)
         committer = open_journal(self._folder, self._name, self._plan, said, ends)
-        self._has_journal = True
+        self._has_journal, self._journal = True, committer.journal
         table = LeaseTable(total=self._plan.mini_batch_count, epoch=self._epoch, unit_starts=self._plan.unit_starts)
         try:
             table.restore(self._book.ranges())

@@ -272,6 +272,11 @@ class Journal:
         return starts
 
     @property
+    def is_broken(self) -> bool:
+        """Whether it may hold a record that nobody was told of, because making it durable failed."""
+        return self._is_broken
+
+    @property
     def schemas(self) -> dict[int, str]:
         """Every schema by its number."""
         return {number: text for text, number in self._schemas.items()}

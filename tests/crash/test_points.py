@@ -41,11 +41,21 @@ def world() -> Iterator[list[Lane]]:
             yield made
 
 
-def meet(world: list[Lane], name: str, fault_at: Callable[[Point], Fault], *, all_points: bool, ops: str = "") -> None:
+def meet(
+    world: list[Lane],
+    name: str,
+    fault_at: Callable[[Point], Fault],
+    *,
+    all_points: bool,
+    ops: str = "",
+    path: str = "",
+    nth: int = 0,
+) -> None:
     """Give every lane its share of faults, and fail with all that went wrong."""
     asked: list[list[Fault]] = []
     for lane in world:
         points = [point for point in lane.points if not ops or point.op in ops.split()]
+        points = [point for point in points if point.path.endswith(path) and nth in (0, point.nth)]
         chosen = points if all_points else spread(points, FEW[lane.kind][name])
         asked.append([fault_at(point) for point in chosen])
         lane.ask(asked[-1])
@@ -69,6 +79,17 @@ def test_it_may_be_killed_in_the_middle_of_a_write_and_after_any_operation(world
 @some_or_all
 def test_an_operation_may_fail(world: list[Lane], all_points: bool) -> None:
     meet(world, "io", lambda point: Fault("error", point, errno.EIO), all_points=all_points)
+
+
+def test_a_first_record_that_may_or_may_not_be_durable_still_finds_its_part(world: list[Lane]) -> None:
+    def fault(point: Point) -> Fault:
+        return Fault("error", point, errno.EIO)
+
+    meet(world, "io", fault, all_points=True, ops="sync", path="/journal", nth=2)
+
+
+def test_no_half_of_a_data_set_stays_where_it_could_not_be_put(world: list[Lane]) -> None:
+    meet(world, "io", lambda point: Fault("error", point, errno.EIO), all_points=True, ops="rename", path=".failures")
 
 
 @some_or_all
