@@ -140,6 +140,8 @@ def check_targets(document: Mapping[str, Any], base: Path, found: Findings, plac
         if is_known and name in published and not overwrite and _exists(target):
             what = f"leads to {target.path}, and the output target exists already"
             found.problem(at, what, "remove it, write elsewhere, or submit with --overwrite")
+        elif is_known and name in published and not overwrite and document["type"] == "parallel":
+            _check_failures(at, Path(f"{target.path}.failures"), found)
     _check_apart(targets, document, base, places, found)
     check_versions(document, found, places)
 
@@ -153,6 +155,17 @@ def _exists(target: Target) -> bool:
         return any(path.iterdir())
     except PermissionError:
         return True
+
+
+def _check_failures(at: tuple[str, ...], place: Path, found: Findings) -> None:
+    """What a job has left there is replaced; what no job has written is refused."""
+    if not os.path.lexists(place):
+        return
+    from runner.dataset.failures import owner_of  # pyarrow, which is rarely needed here
+
+    if owner_of(place) is None:
+        what = f"leaves no room for the failures of the job: {place} exists already, and no job has written it"
+        found.problem(at, what, "remove it, write elsewhere, or submit with --overwrite")
 
 
 def _check_writable(at: tuple[str, ...], target: Target, found: Findings) -> None:

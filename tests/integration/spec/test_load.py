@@ -221,6 +221,18 @@ def test_settings_that_cannot_be_are_told_with_their_file(folder: Path, settings
     assert says in refusal(folder / "job.yml")
 
 
+def test_a_place_for_failures_that_no_job_has_written_is_refused(folder: Path, places: Places) -> None:
+    place = folder / "out/scores.txt.failures"
+    place.mkdir(parents=True)
+    (place / ".job").write_text('{"job": "older", "folder": "/somewhere"}')
+    assert problems_of(folder, places) == []
+    (place / ".job").unlink()
+    (problem,) = problems_of(folder, places)
+    assert f"leaves no room for the failures of the job: {place} exists already" in problem
+    (folder / "job.yml").write_text(JOB + "runner: {overwrite: true}\n")
+    assert problems_of(folder, places) == []
+
+
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
