@@ -14,7 +14,7 @@ import msgspec
 from runner.cluster.folder import FileLock, KeeperFolder
 from runner.entity.command import CommandSpec
 from runner.entity.parallel import ParallelSpec
-from runner.schedule.rank_environment import rank_count
+from runner.schedule.rank_environment import needs_ray
 
 log = logging.getLogger(__name__)
 
@@ -27,13 +27,10 @@ ENDING_S = 60.0
 
 
 def uses_embedded_ray(spec: CommandSpec | ParallelSpec) -> bool:
-    """Whether a step runs on the embedded Ray; one process of a command is started by its own driver."""
-    if spec.compute == "local" or spec.ray_address is not None:
+    """Whether a step runs on the embedded Ray of its home, and on no other."""
+    if spec.ray_address is not None:
         return False
-    if isinstance(spec, ParallelSpec):
-        return True
-    said = spec.distribution
-    return rank_count(spec) > 1 or (said is not None and said.kind == "ray") or bool(spec.gpu_count)
+    return needs_ray(spec) if isinstance(spec, CommandSpec) else spec.compute != "local"
 
 
 class RayShare:

@@ -24,7 +24,7 @@ from runner.schedule.command_run import CommandRun, Crew
 from runner.schedule.contents import Contents, assets_of, records_of
 from runner.schedule.mlflow_run import MlflowRun
 from runner.schedule.publication import check_made, check_targets, is_made, publish
-from runner.schedule.rank_environment import rank_count
+from runner.schedule.rank_environment import needs_ray
 from runner.schedule.shell import Ending, Shell
 from runner.store.home import Home
 
@@ -113,7 +113,7 @@ class CommandDriver:
     def _try_until_good(self, number: int) -> None:
         runs = CommandRun(self._shell, self._spec, {} if self._spec.ray_address else self._environment)
         retries, losses = self._spec.max_retries, LOSSES
-        if not self._is_for_the_warden:
+        if needs_ray(self._spec):
             self._replace_crew()
         while True:
             number += 1
@@ -153,17 +153,10 @@ class CommandDriver:
         check_made(attempt)
         attempt.record(Result(is_good=True, codes=codes))
 
-    @property
-    def _is_for_the_warden(self) -> bool:
-        """Whether the command needs no Ray: one process on this machine, or any number with `compute: local`."""
-        spec, said = self._spec, self._spec.distribution
-        is_plain = rank_count(spec) == 1 and (said is None or said.kind != "ray") and not spec.gpu_count
-        return spec.compute == "local" or (is_plain and spec.ray_address is None)
-
     def _replace_crew(self) -> None:
         """Another warden, or actors, for the one there is."""
         self._crew.close()
-        if self._is_for_the_warden:
+        if not needs_ray(self._spec):
             self._crew = Ward.spawn()
             return
         from runner.cluster.ranks import RayRanks

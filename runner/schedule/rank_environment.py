@@ -29,6 +29,14 @@ def rank_count(spec: CommandSpec) -> int:
     return spec.instance_count * said.process_count_per_instance
 
 
+def needs_ray(spec: CommandSpec) -> bool:
+    """Whether Ray places the command: not one process of its driver's machine, nor any number with `compute: local`."""
+    if spec.compute == "local":
+        return False
+    is_of_ray = spec.distribution is not None and spec.distribution.kind == "ray"
+    return spec.ray_address is not None or rank_count(spec) > 1 or is_of_ray or spec.gpu_count > 0
+
+
 def seat_count(spec: CommandSpec) -> int:
     """How many instances have a process of it."""
     return min(spec.instance_count, rank_count(spec))
