@@ -14,6 +14,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from runner.errors import ArgumentInvalid
+from runner.schedule.tidy import tidy_up
 from runner.server.guard import Collector, Guard
 from runner.server.hub import Hub
 from runner.server.jobs import Jobs
@@ -131,6 +132,7 @@ class Server:
 
     async def _adopt(self, every_s: float) -> None:
         """Look for orphans for ever; at once, too, for what has lost its driver while no service was there."""
+        await self._service.run(lambda: tidy_up(self._home, self._jobs.store))
         while True:
             try:
                 await self._service.run(lambda: adopt_orphans(self._jobs))

@@ -145,6 +145,11 @@ class Home:
         return self.root / "jobs"
 
     @property
+    def untidy(self) -> Path:
+        """Empty files named after jobs whose drivers are about to tidy up, or died before they could."""
+        return self.root / "untidy"
+
+    @property
     def datastores(self) -> Path:
         return self.root / "datastores"
 
