@@ -379,8 +379,11 @@ class PipelineDriver:
     def _end_unbegun(self, key: str) -> None:
         """Canceled for a step without a driver that was asked to end."""
         job = self._steps[key].job
-        if self._store.is_cancel_requested(job):
-            self._store.move(job, _S.CANCELED, "cancelled before it began")
+        try:
+            if self._store.is_cancel_requested(job):
+                self._store.move(job, _S.CANCELED, "cancelled before it began")
+        except IllegalTransition:
+            pass  # whoever else has seen the request was quicker
         self._on_ended(self._store.get(job))
 
     def _tick(self) -> None:

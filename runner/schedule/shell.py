@@ -108,7 +108,7 @@ class Shell:
             if self.store.get(self.name).status is not status:
                 self.store.move(self.name, status, message, progress=progress)
         except IllegalTransition:
-            if self.store.get(self.name).status is not JobStatus.CANCEL_REQUESTED:
+            if not self.store.is_cancel_requested(self.name):
                 raise
             self.cancelled.set()
             raise Canceled from None
@@ -140,7 +140,7 @@ class Shell:
                 return self._end(journey, JobStatus.FAILED, _explain(trouble))
             ending = Ending()
         self.pulse.stop()
-        if status is JobStatus.CANCELED and self.store.get(self.name).status is not JobStatus.CANCEL_REQUESTED:
+        if status is JobStatus.CANCELED and not self.store.is_cancel_requested(self.name):
             self.store.move(self.name, JobStatus.CANCEL_REQUESTED, message="a signal asked for it")
         try:
             self.store.move(
