@@ -44,7 +44,7 @@ class Experiment:
             ArgumentInvalid: this is no name.
         """
         check_workspace(workspace)
-        if not _NAME.fullmatch(str(name)):
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
             what = f"{name!r} is no name of an experiment; write 3 to 36 letters, digits, '_' or '-'"
             raise ArgumentInvalid("name", f"{what}, the first a letter or a digit")
         self._workspace, self._name = workspace, name

@@ -65,8 +65,8 @@ def test_an_experiment_is_made_tagged_archived_and_brought_back(client: Client) 
     assert made.archived_time is None
 
 
-@pytest.mark.parametrize("name", ["", "ab", "x" * 37, "_abc", "a b c", "a.b.c"])
-def test_a_name_that_no_experiment_can_have_is_refused(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("name", ["", "ab", "x" * 37, "_abc", "a b c", "a.b.c", None, 123])
+def test_a_name_that_no_experiment_can_have_is_refused(tmp_path: Path, name: Any) -> None:
     with connected("embedded", Home(tmp_path / "home")) as client:
         with pytest.raises(ArgumentInvalid, match="3 to 36"):
             Experiment(client, name)
