@@ -110,3 +110,24 @@ def test_a_cancel_that_a_dead_driver_cannot_hear_is_ended_by_the_service(bench: 
     bench.run("resume", "probe").ok()
     assert bench.target.read_text() == SCORED
     end(service)
+
+
+@pytest.mark.parametrize("by_service", [True, False])
+def test_what_a_driver_left_that_was_killed_after_its_last_record_goes(bench: Bench, by_service: bool) -> None:
+    bench.give("go")
+    bench.submit().ok()
+    assert not list((bench.home / "untidy").iterdir())
+    staging = bench.target.with_name(f".{bench.target.name}.probe.staging")
+    staging.mkdir()
+    (staging / "lease-0.part").touch()
+    (bench.home / "untidy" / "probe").touch()
+    (bench.home / "untidy" / "deleted").touch()
+    if by_service:
+        service = serve(bench)
+        until(lambda: not list((bench.home / "untidy").iterdir()), what="the service to tidy up")
+        end(service)
+    else:
+        bench.run("submit", bench.job(outputs={"scores": {"path": "out/more.txt"}}), "--name", "more").ok()
+    assert not staging.exists()
+    assert not list((bench.home / "untidy").iterdir())
+    assert bench.target.read_text() == SCORED

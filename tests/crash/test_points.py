@@ -76,6 +76,11 @@ def test_it_may_be_killed_in_the_middle_of_a_write_and_after_any_operation(world
     meet(world, "torn", lambda point: Fault("torn", point), all_points=all_points)
 
 
+def test_what_a_driver_leaves_that_is_killed_after_the_record_goes(world: list[Lane]) -> None:
+    meet(world, "kill", lambda point: Fault("kill", point), all_points=True, ops="unlink", path="/untidy/probe")
+    meet(world, "kill", lambda point: Fault("kill", point), all_points=True, ops="rmdir", path=".staging")
+
+
 @some_or_all
 def test_an_operation_may_fail(world: list[Lane], all_points: bool) -> None:
     meet(world, "io", lambda point: Fault("error", point, errno.EIO), all_points=all_points)

@@ -24,8 +24,10 @@ from faults.library import Fault, Harm, Point, environment, is_hit
 from faults.world import NAME, World
 from runner.compose.driver import drive
 from runner.errors import JobStatusConflict
+from runner.schedule.tidy import tidy_up
 from runner.server.jobs import Jobs
 from runner.store.home import Home
+from runner.store.store import Store
 
 for module in ("runner.cluster.local", "runner.schedule.driver"):
     import_module(module)  # what a driver imports at work, so that no fork does it again
@@ -118,6 +120,13 @@ class Lane:
 
         return str(in_child(work, self.world.talk).get("gave"))
 
+    def tidy(self) -> None:
+        """What the next driver or service of the home does for one that was killed right after it recorded its end."""
+        home = Home(self.world.home)
+        store = Store(home)
+        tidy_up(home, store)
+        store.close()
+
     def suffer(self, fault: Fault, harm: Harm | None = None) -> dict[str, Any]:
         """Drive with a fault, do the journal harm, resume until the job is completed, and look."""
         self.world.restore()
@@ -130,6 +139,8 @@ class Lane:
         while statuses[-1] != "Completed" and len(ends) <= RESUMES and not is_refusal(ends[-1], statuses[-1]):
             ends.append(self.resume())
             statuses.append(self.status())
+        if statuses[0] == "Completed":
+            in_child(self.tidy, self.world.talk)
         seen = in_child(self.world.see, self.world.talk)
         talk = self.world.talk.read_text(errors="replace") if self.world.talk.exists() else ""
         harmed = {"journal": before.decode(), "is_kept": harm is None or harm.is_as_left(self.world.journal)}

@@ -56,9 +56,6 @@ class Outcome:
         if "DEFECT" in " ".join(self.statuses):
             return self._tell("calls it a defect")
         gave = dict(self.seen["gave"])
-        if self.statuses[0] == "Completed":
-            # Killed after the job was recorded as completed: staging may stay, for `runner delete` to remove.
-            gave["beside"] = [name for name in gave["beside"] if not name.endswith(".staging")]
         if self.fault.action == "error" and ".failures" in self.fault.point.path:
             # That data set is given up then, as a warning says: `runner failures` lists the same.
             gave["beside"] = calm["beside"] if set(gave["beside"]) <= set(calm["beside"]) else gave["beside"]
