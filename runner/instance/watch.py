@@ -48,6 +48,8 @@ from runner.worker.messages import (
 logger = logging.getLogger(__name__)
 
 TICK_S = 0.05
+LOOK_S = 0.1
+"""A worker may print hundreds of megabytes a second: what its log may grow beyond its bound is what fits in between."""
 LONGEST_TURN_S = 1.0
 """A turn that took longer means that this process was stopped; of that time no more counts as the driver's silence."""
 
@@ -79,7 +81,7 @@ class Watch:
         self._is_cancel = False
         self._deadline = 0.0
         self._idle_deaths = 0
-        self._last_turn = self._last_beat = time.monotonic()
+        self._last_turn = self._last_beat = self._last_look = time.monotonic()
 
     def begin(self) -> None:
         """Start a worker in every seat."""
@@ -113,6 +115,9 @@ class Watch:
             self.is_over = True
             return
         self._crew.check_limits(now)
+        if now - self._last_look >= LOOK_S:
+            self._last_look = now
+            self._logs.look()
         if now - self._last_beat >= self._limits.beat_s:
             self._last_beat = now
             self._desk.tick(now)
@@ -123,7 +128,6 @@ class Watch:
 
     def beat(self) -> None:
         """Give a sign of life."""
-        self._logs.look()
         self._emit(
             Heartbeat(
                 instance=self._config.instance,

@@ -442,6 +442,22 @@ def test_a_death_is_noticed_at_once(tmp_path: Path) -> None:
     assert noticed - float(run.side()[0]) < 1.0  # 0.2 s on a machine that does nothing else
 
 
+@pytest.mark.soak
+def test_twenty_kills_are_noticed_at_once(tmp_path: Path) -> None:
+    script = """
+    import os, signal, time
+    def run(batch):
+        open("../side/" + str(time.time()), "w").close()
+        os.kill(os.getpid(), signal.SIGKILL)
+    """
+    run = Run(tmp_path, script, rows=200, workers=1, max_retries=0).finish()
+    kills = sorted(map(float, run.side()))
+    noticed = sorted(failure.time for failure in run.failures)
+    late = sorted(seen - kill for seen, kill in zip(noticed, kills, strict=True))
+    sys.stdout.write(f"{len(late)} kills noticed after {late[0]:.3f}, {late[10]:.3f}, {late[-1]:.3f} s\n")
+    assert late[10] < 0.2
+
+
 def test_a_worker_that_prints_without_end_has_a_bounded_log(tmp_path: Path) -> None:
     script = """
     import os
