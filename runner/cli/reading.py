@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -21,7 +20,6 @@ from runner.errors import ArgumentInvalid, OutputMissing
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from runner.client.backend import Backend
     from runner.client.client import Client
 
 
@@ -47,6 +45,8 @@ def list_jobs(
     """List the jobs, newest first."""
     if archived and everything:
         raise ArgumentInvalid("--all", "is given together with --archived; leave one of them out")
+    from runner.client.listing import states
+
     view = None if everything else archived
     backend = connect(server).backend
     found = states(backend, _statuses(statuses), parent=parent, archived=view, experiment=experiment)
@@ -73,20 +73,6 @@ def _progress(job: JobState) -> str:
     if job.start_time is None:
         return ""
     return job.progress.line if job.type == "parallel" else first_line(job.message, 60)
-
-
-def states(
-    backend: Backend, statuses: Sequence[JobStatus], *, parent: str = "", archived: bool | None = False, experiment: str
-) -> Iterator[JobState]:
-    """All jobs that fit, newest first, page by page."""
-    token = ""
-    while True:
-        page = backend.list(
-            page_token=token, statuses=statuses, parent=parent, archived=archived, experiment=experiment
-        )
-        yield from page.jobs
-        if not (token := page.next_page_token):
-            return
 
 
 @click.command()

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 from runner.client import submission
 from runner.client.job import moment, properties_of
-from runner.client.jobs import re_cased, states
+from runner.client.listing import VIEWS, states, view_of
 from runner.client.published import PublishedPipeline
 from runner.client.run import Run
 from runner.client.runs import PipelineRun, has_all
@@ -24,7 +24,6 @@ from runner.spec.foreign import is_foreign, own_job
 from runner.spec.jobs import Job
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{2,35}")
-_VIEWS: dict[str, bool | None] = {"ACTIVE_ONLY": False, "ARCHIVED_ONLY": True, "ALL": None}
 _ARGUMENTS = ("continue_on_step_failure", "regenerate_outputs", "pipeline_parameters")
 _WITHOUT_EFFECT = frozenset({"parent_run_id", "credential_passthrough"})
 
@@ -70,12 +69,12 @@ class Experiment:
             tags: a name that they must have, or a mapping of names to values.
         """
         check_workspace(workspace)
-        view = re_cased(str(getattr(view_type, "value", view_type)))
-        if view not in _VIEWS:
+        view = view_of(view_type)
+        if view not in VIEWS:
             raise ArgumentInvalid("view_type", f"is {view_type!r}; write ActiveOnly, ArchivedOnly or All")
         return [
             Experiment._of(workspace, one.name)
-            for one in workspace.backend.experiments(archived=_VIEWS[view])
+            for one in workspace.backend.experiments(archived=VIEWS[view])
             if experiment_name in (None, one.name) and has_all(one.tags, tags)
         ]
 

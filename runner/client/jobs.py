@@ -14,6 +14,7 @@ from runner.client import submission
 from runner.client.backend import Backend
 from runner.client.download import download
 from runner.client.job import base_job_of, job_of
+from runner.client.listing import VIEWS, states, view_of
 from runner.client.poller import CancelPoller
 from runner.client.services import services_of
 from runner.client.stream import stream
@@ -32,8 +33,6 @@ from runner.store.home import Home
 
 POLL_S = 0.2
 PAGE = 1000
-VIEWS: dict[str, bool | None] = {"ACTIVE_ONLY": False, "ARCHIVED_ONLY": True, "ALL": None}
-"""What `list_view_type` may be, to whether a job is archived; None: either."""
 
 
 class JobOperations:
@@ -122,13 +121,13 @@ class JobOperations:
             statuses: only those in one of them.
             experiment_name: only those of this experiment.
         """
-        view = str(getattr(list_view_type, "value", list_view_type))
-        archived = VIEWS.get(re_cased(view), "")
-        if archived == "":
-            raise ArgumentInvalid("list_view_type", f"is {view!r}; write one of {', '.join(VIEWS)}")
+        view = view_of(list_view_type)
+        if view not in VIEWS:
+            said = str(getattr(list_view_type, "value", list_view_type))
+            raise ArgumentInvalid("list_view_type", f"is {said!r}; write one of {', '.join(VIEWS)}")
         wanted = tuple(JobStatus(status) for status in statuses)
         parent = "" if parent_job_name is None else _name(parent_job_name, "parent_job_name")
-        return self._listed(wanted, parent, archived if isinstance(archived, bool) else None, experiment_name or "")
+        return self._listed(wanted, parent, VIEWS[view], experiment_name or "")
 
     def _listed(
         self, wanted: tuple[JobStatus, ...], parent: str, archived: bool | None, experiment: str
@@ -318,31 +317,6 @@ class JobOperations:
 
     def _whole(self, state: JobState) -> Job:
         return job_of(state, self._backend.logs(state.name), self._backend.events(state.name))
-
-
-def states(
-    backend: Backend,
-    statuses: tuple[JobStatus, ...] = (),
-    *,
-    parent: str = "",
-    archived: bool | None = False,
-    experiment: str = "",
-) -> Iterator[JobState]:
-    """All jobs that fit, newest first, page by page."""
-    token = ""
-    while True:
-        page = backend.list(
-            page_token=token, statuses=statuses, parent=parent, archived=archived, experiment=experiment
-        )
-        yield from page.jobs
-        token = page.next_page_token
-        if not token:
-            return
-
-
-def re_cased(view: str) -> str:
-    """`ActiveOnly` and `ACTIVE_ONLY` are the same view."""
-    return view if view.isupper() else "".join(f"_{c}" if c.isupper() else c.upper() for c in view).lstrip("_")
 
 
 def _name(name: object, argument: str = "name") -> str:

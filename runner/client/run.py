@@ -11,7 +11,7 @@ from typing import Any
 
 from runner.client.download import inside, write_chunks
 from runner.client.job import log_name, log_urls, properties_of
-from runner.client.jobs import states
+from runner.client.listing import states
 from runner.client.stream import error_details, stream, told
 from runner.client.submission import text_of
 from runner.client.workspace import Group, Workspace, check_workspace

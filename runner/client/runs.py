@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
 
 from runner.client.graph import Graph, graph_of, node_ids
-from runner.client.jobs import states
+from runner.client.listing import states
 from runner.client.ports import PortDataReference
 from runner.client.published import PublishedPipeline
 from runner.client.resolved import write_pipeline
