@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -51,7 +51,13 @@ class Blame(NamedTuple):
 NOTHING = Blame("", "", "", "")
 
 
-def write_report(path: Path, records: Records, blames: Mapping[int, Blame], format_lines: FormatLines) -> None:
+class Blames(Protocol):
+    """What was set aside, by mini-batch; asked in ascending order, each at most once."""
+
+    def get(self, mini_batch: int, default: Blame, /) -> Blame: ...
+
+
+def write_report(path: Path, records: Records, blames: Blames, format_lines: FormatLines) -> None:
     """Write the report of a job from RECORD structs. `blames` tells of what was set aside."""
     order = np.argsort(records["mini_batch"], kind="stable")
     found = _outcomes(records if (order[:-1] < order[1:]).all() else records[order])
@@ -97,7 +103,7 @@ def _worth_listing(records: Records) -> npt.NDArray[np.bool_]:
     return np.asarray(chosen, dtype=np.bool_)
 
 
-def _failed_line(record: np.void, blames: Mapping[int, Blame]) -> bytes:
+def _failed_line(record: np.void, blames: Blames) -> bytes:
     blame = blames.get(int(record["mini_batch"]), NOTHING)
     began = np.datetime64(int(record["start_ns"]) // 1000, "us").item()
     seconds = f"{record['elapsed_ns'] / 1e9:.6f}"

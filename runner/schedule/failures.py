@@ -6,7 +6,7 @@ valid. Lines are never changed: a `Mended` record supersedes those whose items i
 
 from __future__ import annotations
 
-import mmap
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -188,20 +188,19 @@ class _Lines:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._map: mmap.mmap | None = None
+        self._file = -1
 
     def at(self, start: int, end: int) -> Line:
-        if self._map is None:
-            with open(self._path, "rb") as file:
-                self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        return _lines.decode(self._map[start:end])
+        if self._file < 0:
+            self._file = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+        return _lines.decode(os.pread(self._file, end - start, start))
 
     def __enter__(self) -> _Lines:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._map is not None:
-            self._map.close()
+        if self._file >= 0:
+            os.close(self._file)
 
 
 @dataclass(slots=True)

@@ -22,6 +22,7 @@ from runner.store.home import JobFolder
 
 if TYPE_CHECKING:
     from runner.dataset.report import Blame
+    from runner.entity.failure import FailureRow
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +39,12 @@ sys/driver.txt                            the driver's own log
 """
 OVERVIEW_S = 5.0
 MESSAGE_LIMIT = 2_000
-"""Characters of a message in the report: it is one line, and there may be very many."""
+SHORT_LIMIT = 200
+MESSAGES_LIMIT = 16 << 20
+"""Characters of a message in the report, where it is one line: 200 once all of them together are 16 million."""
+SHIPPED_HEAD_BYTES = 16 << 20
+SHIPPED_TAIL_BYTES = 1 << 20
+"""What is kept of a log that an instance has shipped, as instances keep their own."""
 
 
 class JobLogs:
@@ -76,6 +82,9 @@ class JobLogs:
             target.parent.mkdir(parents=True, exist_ok=True)
             with open(target, "ab") as file:
                 file.write(data)
+                size = file.tell()
+            if size > SHIPPED_HEAD_BYTES + 2 * SHIPPED_TAIL_BYTES:
+                _cut(target, size)
 
     def end(self, status: JobStatus, error: JobError | None, progress: Progress, folder: JobFolder) -> None:
         """Write result, error and report."""
@@ -117,7 +126,7 @@ class JobLogs:
         # Not closed by hand: while an error is on its way (a full disk), its traceback still holds the array.
         records = np.asarray(np.memmap(folder.records, dtype=RECORD, mode="r"))
         _keep_earlier(target)
-        write_report(target, records, _blames(folder), format_lines)
+        write_report(target, records, _Blames(folder), format_lines)
 
     def _overview(self, text: str) -> None:
         now = time.gmtime()
@@ -136,6 +145,16 @@ def _if_possible(what: str) -> Iterator[None]:
         log.warning("%s is not written: %s", what, failure)
 
 
+def _cut(path: Path, size: int) -> None:
+    """Keep the begin and the end. What an instance cuts away it may have sent before; its new end it sends again."""
+    with open(path, "r+b") as file:
+        file.seek(size - SHIPPED_TAIL_BYTES)
+        tail = file.read()
+        file.truncate(SHIPPED_HEAD_BYTES)
+        file.seek(SHIPPED_HEAD_BYTES)
+        file.write(b"\n... some is left out: of what is printed elsewhere, begin and end are kept ...\n" + tail)
+
+
 def _keep_earlier(path: Path) -> None:
     """What an earlier run of the job has written stays, under a name with its number."""
     if path.exists():
@@ -143,16 +162,31 @@ def _keep_earlier(path: Path) -> None:
         path.rename(path.with_name(f"{path.stem}.run-{runs + 1}{path.suffix}"))
 
 
-def _blames(folder: JobFolder) -> dict[int, Blame]:
-    """Class, message and place of each mini-batch of which something is open, one line each."""
-    from runner.dataset.report import Blame
-    from runner.schedule.failures import read_failures
+class _Blames:
+    """Class, message and place of each mini-batch of which something is open, one line each.
 
-    blames: dict[int, Blame] = {}
-    for row in read_failures(folder):
-        if row.mini_batch not in blames:
-            message = row.message[:MESSAGE_LIMIT]
-            message = f"{row.exception_type}: {message}" if row.exception_type else message
-            place = row.file if row.row is None else f"{row.file} row {row.row}"
-            blames[row.mini_batch] = Blame(str(row.cls), " ".join(message.split()), place, row.worker)
-    return blames
+    Read as the report asks for them, so that a job of which everything failed needs no memory for its messages.
+    """
+
+    def __init__(self, folder: JobFolder) -> None:
+        from runner.schedule.failures import read_failures
+
+        self._rows = read_failures(folder)
+        self._next = next(self._rows, None)
+        self._room = MESSAGES_LIMIT
+
+    def get(self, mini_batch: int, default: Blame, /) -> Blame:
+        while self._next is not None and self._next.mini_batch < mini_batch:
+            self._next = next(self._rows, None)
+        if self._next is None or self._next.mini_batch != mini_batch:
+            return default
+        return self._blame(self._next)
+
+    def _blame(self, row: FailureRow) -> Blame:
+        from runner.dataset.report import Blame
+
+        message = row.message[: MESSAGE_LIMIT if self._room > 0 else SHORT_LIMIT]
+        self._room -= len(message)
+        message = f"{row.exception_type}: {message}" if row.exception_type else message
+        place = row.file if row.row is None else f"{row.file} row {row.row}"
+        return Blame(str(row.cls), " ".join(message.split()), place, row.worker)
