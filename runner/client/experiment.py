@@ -43,7 +43,7 @@ class Experiment:
             ArgumentInvalid: this is no name.
         """
         check_workspace(workspace)
-        if not isinstance(name, str) or not _NAME.fullmatch(name):
+        if not _is_name(name):
             what = f"{name!r} is no name of an experiment; write 3 to 36 letters, digits, '_' or '-'"
             raise ArgumentInvalid("name", f"{what}, the first a letter or a digit")
         self._workspace, self._name = workspace, name
@@ -274,3 +274,7 @@ def _kind(state: JobState) -> str:
     if state.parent:
         return "azureml.StepRun"
     return "azureml.PipelineRun" if state.type == "pipeline" else "azureml.scriptrun"
+
+
+def _is_name(name: object) -> bool:
+    return isinstance(name, str) and _NAME.fullmatch(name) is not None
