@@ -26,6 +26,8 @@ from runner.store.home import JobFolder
 
 KEPT = ("outputs", "logs")
 """Folders of the working folder that are kept as artifacts."""
+ARTIFACTS = "artifacts"
+"""An output folder of this name that the command has left empty is filled with them."""
 STAGING = ".staging"
 """The end of the names of hidden folders beside targets."""
 
@@ -146,6 +148,16 @@ class Attempt:
         with telling(draft, "the end of the command cannot be recorded"):
             draft.write_bytes(msgspec.json.encode(result))
             draft.replace(self.root / "result.json")
+
+    def fill_artifacts(self) -> None:
+        """Copy `outputs/` and `logs/` of the working folder to the output `artifacts`, if the command left it empty."""
+        place = self.outputs.get(ARTIFACTS)
+        if place is None or not place.is_dir() or any(place.iterdir()):
+            return
+        with telling(place, "the artifacts cannot be copied"):
+            for name in KEPT:
+                if (self.work / name).is_dir() and any((self.work / name).iterdir()):
+                    shutil.copytree(self.work / name, place / name, symlinks=True)
 
     def keep_artifacts(self) -> None:
         """Put `outputs/` and `logs/` of the working folder where artifacts are looked for; harmless to repeat."""

@@ -151,6 +151,7 @@ class CommandDriver:
         assert self._mlflow is not None
         codes = runs.run(attempt, self._crew, self._mlflow.variables)
         check_made(attempt)
+        attempt.fill_artifacts()
         attempt.record(Result(is_good=True, codes=codes))
 
     def _replace_crew(self) -> None:

@@ -49,3 +49,16 @@ def test_a_version_that_was_taken_meanwhile_fails_it_and_a_resume_needs_no_secon
     assert "'tides:7' is registered already" in commands.finish(driver).failed("ASSET_EXISTS")
     assert "'tides:7' is registered already" in commands.resume().failed("ASSET_EXISTS")
     assert (commands.root / "o").read_text() == "high\n" and commands.note("tries").read_text() == "x\n"
+
+
+def test_an_empty_output_called_artifacts_gets_what_the_working_folder_kept(commands: Commands) -> None:
+    done = commands.run("echo world > outputs/world.txt", outputs=[commands.tree("artifacts", "kept")]).ok()
+    target = commands.root / "kept"
+    assert [one.relative_to(target).as_posix() for one in target.rglob("*") if one.is_file()] == ["outputs/world.txt"]
+    assert (done.folder.artifacts / "outputs" / "world.txt").read_text() == "world\n"
+
+
+def test_an_output_called_artifacts_that_the_command_fills_stays_as_it_is(commands: Commands) -> None:
+    command = "echo tea > ${{outputs.artifacts}}/tea; echo world > outputs/world.txt"
+    commands.run(command, outputs=[commands.tree("artifacts", "kept")]).ok()
+    assert [one.name for one in (commands.root / "kept").iterdir()] == ["tea"]
