@@ -47,6 +47,8 @@ def check_job(job: Job, places: Places) -> None:
 
 
 def _taken(job: Job, document: dict[str, Any], places: Places) -> str | None:
+    """The target that exists, else the place of the failures beside one."""
+    beside = None
     for name, value in document.get("outputs", {}).items():
         try:
             target = place_output(name, value, str(job.name), job.base_path, places)
@@ -54,7 +56,9 @@ def _taken(job: Job, document: dict[str, Any], places: Places) -> str | None:
             continue
         if is_taken(target.path, target.is_folder):
             return target.path
-    return None
+        if os.path.lexists(f"{target.path}.failures"):
+            beside = f"{target.path}.failures"
+    return beside
 
 
 def _code(home: Home, job: Job, document: dict[str, Any], draft: JobFolder, places: Places) -> Path | None:
