@@ -51,6 +51,8 @@ def summary(job: JobState) -> list[str]:
         lines += job.error.traceback.rstrip().splitlines()
     elif job.status == "Completed":
         lines += [f"  output {output.name}: {output.path}" for output in job.outputs]
+        if job.message and not job.reused_from:
+            lines.append(f"  {job.message}")
     return lines
 
 

@@ -73,8 +73,7 @@ class Driver:
         self._shell.pulse.stop()
         # Before the journal is open, what an earlier run has told is nearer to the truth than nothing.
         progress = self._progress(None) if self._has_journal else self._shell.store.get(self._name).progress
-        if self._has_journal:
-            tell_failures(self._spec, self._folder)
+        told = tell_failures(self._spec, self._folder) if self._has_journal else ""
         if hasattr(self, "_logs"):
             self._logs.end(status, error, progress, self._folder)
         if status is not JobStatus.COMPLETED:
@@ -83,7 +82,7 @@ class Driver:
             return Ending(progress=progress)
         self._folder.redrive.unlink(missing_ok=True)
         begin_tidying(self._home, self._name)
-        return Ending(progress=progress, records=self._records, assets=self._assets)
+        return Ending(message=told, progress=progress, records=self._records, assets=self._assets)
 
     def leave(self, status: JobStatus) -> None:
         """Remove what a crash before the record would have needed."""

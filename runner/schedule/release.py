@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -91,19 +92,33 @@ class Release:
             yield (one.mini_batch, one.first_item, one.item_count, MARK, 0, 0, 0, 0, *at)
 
 
-def tell_failures(spec: ParallelSpec, folder: JobFolder) -> None:
-    """Put what is open beside the output, or into the job's folder; take away what is open no more. Never raises.
+def tell_failures(spec: ParallelSpec, folder: JobFolder) -> str:
+    """Put what is open beside the output, else into the job's folder; take away what is open no more. Never raises.
 
-    What cannot be written costs the data set: the records that `runner failures` reads have everything.
+    Returns what its user should know, "" when all is where it belongs. What cannot be written costs the data set: the
+    records that `runner failures` reads have everything.
     """
     inside = folder.root / "failures"
+    why = ""
+    if spec.output is not None:
+        beside = failures_of(spec.output)
+        why = _put(beside, folder, may_replace=spec.output.overwrite)
+        if not why:
+            shutil.rmtree(inside, ignore_errors=True)  # of a run that could not
+            return ""
+    failed = _put(inside, folder, may_replace=True)
+    if not failed and not (why and inside.exists()):
+        return ""
+    where = f"`runner failures {folder.root.name}` lists them" if failed else f"they are in {inside}"
+    said = f"the failures data set is not where it should be, {where}: {why or failed}"
+    log.warning(said)
+    return said
+
+
+def _put(place: Path, folder: JobFolder, *, may_replace: bool) -> str:
+    """Why the data set is not at its place; "" when it is."""
     try:
-        beside = failures_of(spec.output) if spec.output is not None else None
-        if beside is not None:
-            may_replace = spec.output is not None and spec.output.overwrite
-            if put_failures(beside, read_failures(folder), folder.root, may_replace=may_replace):
-                return
-            log.warning("%s is another's; the failures are in %s", beside, inside)
-        put_failures(inside, read_failures(folder), folder.root, may_replace=True)
+        done = put_failures(place, read_failures(folder), folder.root, may_replace=may_replace)
     except RunnerError as error:
-        log.warning("the failures data set is not written: %s", error)
+        return str(error)
+    return "" if done else f"{place} is not this job's"

@@ -50,6 +50,8 @@ LOCK_WAIT_S = 2.0
 class Ending:
     """What is recorded together with the last status of a run."""
 
+    message: str = ""
+    """What its user should know although the job is Completed."""
     progress: Progress | None = None
     outputs: Sequence[OutputState] | None = None
     records: Sequence[OutputRecord] = ()
@@ -146,7 +148,7 @@ class Shell:
             self.store.move(
                 self.name,
                 status,
-                message=str(error or ""),
+                message=str(error or ending.message),
                 error=failed,
                 progress=ending.progress,
                 outputs=ending.outputs,
