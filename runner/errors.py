@@ -23,6 +23,7 @@
     │   ├── NoProgress, NoFirstTask, OutputInvalid
     │   ├── CommandFailed, CommandTimedOut, CommandLost, OutputNotMade, StepsFailed
     │   ├── JobException            a job that was followed to its end has failed
+    │   │   └── DownloadRefused         it has not ended; a JobStatusConflict too
     │   ├── ActivityFailedException     the same, from a wait of the v1 handles
     │   └── ExperimentExecutionException    a wait of the v1 handles was interrupted; the run goes on
     ├── Defect                  our own mistake
@@ -166,7 +167,7 @@ class JobStatusConflict(InputError):
     """The job's status does not allow what was asked."""
 
     reason = "JOB_STATUS_CONFLICT"
-    facts = ("name", "status", "verb", "remedy")
+    facts: ClassVar[tuple[str, ...]] = ("name", "status", "verb", "remedy")
     says = "job {name!r} is {status} and cannot be {verb}; {remedy}"
     name: str
     status: str
@@ -499,10 +500,14 @@ class JobException(RunError):
     """A job that was followed to its end has failed; `error` is what the job says of it, as JSON."""
 
     reason = "JOB_FAILED"
-    facts = ("name", "error")
+    facts: ClassVar[tuple[str, ...]] = ("name", "error")
     says = "Exception : \n {error}"
     name: str
     error: str
+
+
+class DownloadRefused(JobStatusConflict, JobException):
+    """A job that has not ended has nothing to download yet; users of SDK v2 catch it as a JobException."""
 
 
 @dataclass(frozen=True, slots=True)

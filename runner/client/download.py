@@ -9,7 +9,7 @@ from pathlib import Path
 from runner.client.backend import Backend
 from runner.entity.job import JobState
 from runner.entity.page import Chunk
-from runner.errors import JobStatusConflict, OutputMissing, StorageFailed
+from runner.errors import DownloadRefused, OutputMissing, StorageFailed
 
 DEFAULT = "default"
 """The output that every job has: its logs, and what a command left in `outputs/` and `logs/` of its working folder."""
@@ -25,7 +25,7 @@ def download(
     """
     state = backend.get(name)
     if state.status not in _READABLE:
-        raise JobStatusConflict(name, str(state.status), "downloaded", f"wait for its end: `runner watch {name}`")
+        raise DownloadRefused(name, str(state.status), "downloaded", f"wait for its end: `runner watch {name}`")
     if output not in (None, DEFAULT):
         return write_chunks(backend.read_output(name, output), into / "named-outputs" / output)
     # What a parallel job makes goes to its named outputs alone.

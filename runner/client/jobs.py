@@ -309,7 +309,7 @@ class JobOperations:
 
         Raises:
             OutputMissing: nothing matched; with the names there are.
-            JobStatusConflict: the job has not ended.
+            DownloadRefused: the job has not ended; a JobException and a JobStatusConflict.
         """
         if all and output_name is not None:
             raise ArgumentInvalid("output_name", "is given together with all; leave one of them out")

@@ -183,13 +183,13 @@ class PipelineRun(Run):
         write_pipeline(self._state().document, path, "pipeline.yml")
 
     def wait_for_completion(
-        self, show_output: bool = True, timeout_seconds: float = sys.maxsize, raise_on_error: bool = True
+        self, show_output: bool = True, timeout_seconds: float | None = sys.maxsize, raise_on_error: bool = True
     ) -> str:
         """Wait until the pipeline has ended, or the time is over; its status then.
 
         Args:
             show_output: whether its status and its steps, one after the other, are written to standard output.
-            timeout_seconds: after which the status there is comes back; the pipeline goes on.
+            timeout_seconds: after which the status there is comes back; the pipeline goes on. None: never.
             raise_on_error: whether an error of the pipeline or of a step is raised.
 
         Raises:

@@ -222,13 +222,13 @@ class StepRun(Run):
         return self.get_output(name).get_port_data_reference()
 
     def wait_for_completion(
-        self, show_output: bool = True, timeout_seconds: float = sys.maxsize, raise_on_error: bool = True
+        self, show_output: bool = True, timeout_seconds: float | None = sys.maxsize, raise_on_error: bool = True
     ) -> str:
         """Wait until the step has ended, or the time is over; its status then.
 
         Args:
             show_output: whether its status and what it prints are written to standard output meanwhile.
-            timeout_seconds: after which the status there is comes back; the step goes on.
+            timeout_seconds: after which the status there is comes back; the step goes on. None: never.
             raise_on_error: whether an error of the step is raised.
 
         Raises:

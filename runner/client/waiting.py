@@ -57,7 +57,7 @@ class StepWaited(Waited, Protocol):
         """What is in it."""
 
     def wait_for_completion(
-        self, show_output: bool = True, timeout_seconds: float = ..., raise_on_error: bool = True
+        self, show_output: bool = True, timeout_seconds: float | None = ..., raise_on_error: bool = True
     ) -> str:
         """Wait for it alone."""
 
@@ -68,7 +68,7 @@ def say(line: str = "") -> None:
     sys.stdout.flush()
 
 
-def wait_for_step(step: StepWaited, show_output: bool, timeout_seconds: float, raise_on_error: bool) -> str:
+def wait_for_step(step: StepWaited, show_output: bool, timeout_seconds: float | None, raise_on_error: bool) -> str:
     """Wait for a step; its status when it has ended or the time is over."""
     say(f"StepRunId: {step.id}")
     say(f"Link to Azure Machine Learning Portal: {step.get_portal_url()}")
@@ -89,7 +89,7 @@ def wait_for_pipeline(
     run: Waited,
     get_steps: Callable[[], Iterable[StepWaited]],
     show_output: bool,
-    timeout_seconds: float,
+    timeout_seconds: float | None,
     raise_on_error: bool,
 ) -> str:
     """Wait for a pipeline, and meanwhile for one of its steps after the other; its status at the end."""
@@ -121,8 +121,8 @@ def wait_for_pipeline(
 class _Wait:
     """How long a wait has taken, and may still take."""
 
-    def __init__(self, timeout_s: float) -> None:
-        self._began, self._timeout_s = time.monotonic(), timeout_s
+    def __init__(self, timeout_s: float | None) -> None:
+        self._began, self._timeout_s = time.monotonic(), float("inf") if timeout_s is None else timeout_s
         self._has_ended = False
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import pickle
 import signal
 import threading
 from collections.abc import Iterator
@@ -293,8 +294,9 @@ def test_a_job_that_has_not_ended_is_not_downloaded(client: Client, tmp_path: Pa
     job = CommandJob(command=wait_for(tmp_path / "go"), compute="local", outputs={"o": Output()})
     made = client.jobs.create_or_update(job)
     for more in ({}, {"output_name": "o"}, {"all": True}):
-        with pytest.raises(JobStatusConflict, match="wait for its end"):
+        with pytest.raises(JobException, match="wait for its end") as refused:
             client.jobs.download(str(made.name), download_path=tmp_path / "down", **more)
+        assert isinstance(pickle.loads(pickle.dumps(refused.value)), JobStatusConflict)
     (tmp_path / "go").touch()
     assert ended(client, str(made.name)).status is S.COMPLETED
     with pytest.raises(JobStatusConflict, match="Completed"):

@@ -129,7 +129,7 @@ def test_a_wait_ends_with_its_time_and_the_run_goes_on(
         if show_output:
             assert lines[-3].endswith("Status: Running") and lines[-2] == f"{{'{handle.id}' 'Running'}}"
     (tmp_path / "go").touch()
-    assert run.wait_for_completion(show_output) == "Finished"
+    assert run.wait_for_completion(show_output, timeout_seconds=None) == "Finished"
 
 
 def failing(harbour: Experiment, work: Path, tmp_path: Path) -> PipelineRun:
