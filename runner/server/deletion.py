@@ -72,7 +72,7 @@ def _check_unused(store: Store, family: tuple[JobState, ...]) -> None:
     for one in family:
         for user in store.reuse.users(one.name):
             if user not in names:
-                raise JobInUse(one.name, f"the reused step {user}")
+                raise JobInUse(one.name, f"the pipeline {store.get(user).parent}, by its reused step {user},")
         for asset in store.assets.of_job(one.name):
             raise JobInUse(one.name, f"the {asset.kind} asset {asset.name}:{asset.version}")
         for key in store.published.of_job(one.name):

@@ -525,7 +525,7 @@ def test_the_log_of_a_step_without_a_driver_is_followed_while_its_pipeline_has_o
 
 
 def test_what_a_reused_step_shows_is_not_deleted(backend: Backend, reused: Steps, home: Home) -> None:
-    with pytest.raises(JobInUse, match="the reused step dusk--sift"):
+    with pytest.raises(JobInUse, match="the pipeline dusk, by its reused step dusk--sift, refers"):
         backend.delete("dawn")
     assert backend.steps("dawn")
     backend.delete("dusk")
