@@ -7,14 +7,17 @@ Paths that are no UTF-8 are written as `base64:` and their bytes, so that every 
 from __future__ import annotations
 
 import base64
+import mmap
 import os
 import zlib
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, Literal
 
 import msgspec
 
+from runner.dataset.key_values import KeyValues
 from runner.dataset.listing import shown
 from runner.entity.plan import PLAN_VERSION, Plan, PlanFile, Unit
 from runner.errors import InputChanged, InputUnreadable, StorageFailed
@@ -31,6 +34,8 @@ class _Header(msgspec.Struct, kw_only=True):
     item_count: int
     schema: str
     fingerprint: str
+    keys: tuple[str, ...] = ()
+    bounds_crc32: int = 0
 
 
 class _Trailer(msgspec.Struct, kw_only=True):
@@ -44,6 +49,8 @@ class _Trailer(msgspec.Struct, kw_only=True):
 def save_plan(plan: Plan, path: str | os.PathLike[str]) -> None:
     """Write the plan; after the return it survives a crash of the machine."""
     target = Path(path)
+    if plan.keys:
+        _save_bounds(plan, target)
     partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
         with partial.open("wb") as file:
@@ -58,6 +65,42 @@ def save_plan(plan: Plan, path: str | os.PathLike[str]) -> None:
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+
+
+def bounds_of(path: str | os.PathLike[str]) -> Path:
+    """The file beside a plan that holds the bounds of its groups: int64, in this machine's byte order."""
+    return Path(f"{os.fspath(path)}.bounds")
+
+
+def _save_bounds(plan: Plan, target: Path) -> None:
+    """Before the plan itself, whose checksum of them says that they belong together."""
+    try:
+        with bounds_of(target).open("wb") as file:
+            file.write(memoryview(plan.bounds).cast("B"))  # type: ignore[arg-type] # an array of int64
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise StorageFailed(str(bounds_of(target)), f"the plan cannot be written: {error.strerror}") from error
+
+
+def _key_texts(path: Path) -> Callable[[int], str]:
+    """Looks keys up when the first is asked for: most readers of a plan never do."""
+    opened: list[KeyValues] = []
+
+    def text_of(mini_batch: int) -> str:
+        if not opened:
+            opened.append(KeyValues(path))
+        return opened[0].text_of(mini_batch)
+
+    return text_of
+
+
+def _load_bounds(path: Path, header: _Header) -> memoryview:
+    with bounds_of(path).open("rb") as file:
+        mapped = memoryview(mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ))
+    if zlib.crc32(mapped) != header.bounds_crc32 or len(mapped) != 8 * (header.mini_batch_count + 1):
+        raise ValueError("the bounds of its groups are damaged")
+    return mapped.cast("q")
 
 
 def _sync_folder(path: Path) -> None:
@@ -85,6 +128,8 @@ def _write(plan: Plan, file: BinaryIO) -> None:
         item_count=plan.item_count,
         schema=plan.schema,
         fingerprint=plan.fingerprint,
+        keys=plan.keys,
+        bounds_crc32=zlib.crc32(memoryview(plan.bounds).cast("B")) if plan.keys else 0,  # type: ignore[arg-type]
     )
     encoder = msgspec.json.Encoder()
     units_at = put(encoder.encode(header) + b"\n")
@@ -103,12 +148,14 @@ def load_plan(path: str | os.PathLike[str]) -> Plan:
     except OSError as error:
         raise InputUnreadable(str(path), error.strerror or str(error)) from error
     try:
-        return _decode(data)
+        return _decode(data, Path(path))
+    except OSError as error:
+        raise InputUnreadable(str(bounds_of(path)), error.strerror or str(error)) from error
     except (msgspec.MsgspecError, UnicodeDecodeError, ValueError, IndexError) as error:
         raise InputUnreadable(str(path), f"the plan is damaged: {error}") from error
 
 
-def _decode(data: bytes) -> Plan:
+def _decode(data: bytes, path: Path) -> Plan:
     body_end = data.rfind(b"\n", 0, len(data) - 1) + 1
     header_end = data.find(b"\n") + 1
     if not header_end or not body_end or data[-1:] != b"\n":
@@ -134,6 +181,9 @@ def _decode(data: bytes) -> Plan:
         item_count=header.item_count,
         schema=header.schema,
         fingerprint=header.fingerprint,
+        keys=header.keys,
+        bounds=_load_bounds(path, header) if header.keys else (),
+        **({"key_of": _key_texts(path)} if header.keys else {}),
     )
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Literal
 
 PLAN_VERSION = 1
@@ -25,7 +27,8 @@ class PlanFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unit:
-    """A run of whole mini-batches that is read at once: rows of one file, or `file_count` files."""
+    """A run of whole mini-batches that is read at once: rows of one file, or `file_count` files; with keys, the rows of
+    as many files."""
 
     file: int
     """Index of the (first) file."""
@@ -46,6 +49,10 @@ class Span:
     item_count: int
 
 
+def _no_key(mini_batch: int) -> str | None:
+    return None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """Units in order of their mini-batches, with what a resume compares (`fingerprint`) and what reading needs."""
@@ -61,10 +68,21 @@ class Plan:
     schema: str = ""
     """The unified Arrow schema of a table input, serialised and base64 encoded; of the columns that are read."""
     fingerprint: str
+    keys: tuple[str, ...] = ()
+    """Partition keys: then a mini-batch is all rows, or files, with the same values of these columns."""
+    bounds: Sequence[int] = field(default=(), repr=False, compare=False)
+    """With keys, where each mini-batch begins and the last one ends: rows (or files) counted over all files."""
+    key_of: Callable[[int], str | None] = field(default=_no_key, repr=False, compare=False)
+    """The values of the keys of a mini-batch as a JSON object; None without keys."""
     unit_starts: tuple[int, ...] = field(default=(), repr=False, compare=False)
+    file_starts: tuple[int, ...] = field(default=(), repr=False, compare=False)
+    """With keys and a table, the row counted over all files that each file begins with."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "unit_starts", tuple(unit.first_mini_batch for unit in self.units))
+        if self.keys and self.kind == "table":
+            counts = (file.row_count for file in self.files)
+            object.__setattr__(self, "file_starts", tuple(accumulate(counts, initial=0)))
 
     def unit_of(self, mini_batch: int) -> int:
         """Index of the unit that holds mini-batch number `mini_batch`."""
@@ -76,6 +94,12 @@ class Plan:
         """Where the items of mini-batch number `mini_batch` are."""
         index = self.unit_of(mini_batch)
         unit = self.units[index]
+        if self.keys:
+            first, end = self.bounds[mini_batch], self.bounds[mini_batch + 1]
+            if self.kind == "files":
+                return Span(unit=index, file=first, first_row=0, item_count=end - first)
+            at = bisect_right(self.file_starts, first) - 1
+            return Span(unit=index, file=at, first_row=first - self.file_starts[at], item_count=end - first)
         within = mini_batch - unit.first_mini_batch
         if self.kind == "files":
             first = within * self.files_per_mini_batch

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+import time
 import traceback
 from collections.abc import Sequence
 from dataclasses import replace
@@ -41,6 +42,7 @@ from runner.store.home import Home, JobFolder
 
 log = logging.getLogger(__name__)
 
+GROUPING_S = 2.0
 CLUSTER_END_S = 5.0
 """How long the news that a job has failed waits for the end of what still runs of it."""
 
@@ -53,6 +55,7 @@ class Driver:
         self._shell = Shell(home, name)
         self._folder: JobFolder = self._shell.folder
         self._has_journal = False
+        self._told_time = 0.0
         self._records: tuple[OutputRecord, ...] = ()
         self._assets: tuple[Asset, ...] = ()
 
@@ -89,6 +92,7 @@ class Driver:
             self._grounds.remove_staging()
             # Instances clean up behind themselves; one that was killed, and had no successor, has not.
             shutil.rmtree(self._folder.scratch, ignore_errors=True)
+            shutil.rmtree(self._folder.groups, ignore_errors=True)
 
     def close(self) -> None:
         """Let go of the cluster."""
@@ -201,15 +205,25 @@ class Driver:
         if path.exists():
             plan = load_plan(path)
             check_unchanged(plan)
+            if (listed := self._folder.listed).exists():
+                check_unchanged(load_plan(listed))
             return plan
         self._shell.pulse.say("planning")
         from runner.plan.make import make_plan  # half of what a driver loads, and not before instances start
 
-        plan = make_plan(self._spec)
+        plan = make_plan(self._spec, path, self._tell_grouping)
         save_plan(plan, path)
         log.info("planned %d mini-batches of %d items", plan.mini_batch_count, plan.item_count)
         self._logs.planned(plan)
         return plan
+
+    def _tell_grouping(self, row_count: int) -> None:
+        """Rows are being grouped by key, which may take long."""
+        self._shell.cancelled.check()
+        now = time.monotonic()
+        if now - self._told_time >= GROUPING_S:
+            self._told_time = now
+            self._shell.pulse.say(f"grouping rows by key: {row_count} read")
 
     def _config(self, placement: Placement, staging: Path | None) -> InstanceConfig:
         return InstanceConfig(

@@ -99,7 +99,11 @@ def _check_keys(document: Mapping[str, Any], keys: Any, found: Findings) -> None
     at = ("partition_keys",) if "partition_keys" in document else ("task", "program_arguments", "--partition_keys")
     if document.get("mini_batch_size") is not None:
         found.notice(at, "goes before mini_batch_size, which is not used")
-    found.problem(at, "(one mini-batch for each key) is not supported by this version", "cut by `mini_batch_size`")
+    if document.get("runner", {}).get("bisect"):
+        found.notice(("runner", "bisect"), "is not used: a group by partition keys is never split")
+    doubled = sorted({key for key in keys if list(keys).count(key) > 1})
+    if doubled:
+        found.problem(at, f"names {doubled[0]!r} twice", "name each key once")
 
 
 def _check_target(document: Mapping[str, Any], target: str | None, read: Mapping[str, Any], found: Findings) -> None:

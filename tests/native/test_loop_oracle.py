@@ -31,6 +31,7 @@ class Slab:
     kept: Any
     columns: Any = None
     cut: Any = None
+    bounds: Any = None
 
 
 def unnamed(make: Callable[[str], Any]) -> Any:
@@ -88,6 +89,7 @@ def finish_any(result: object, mini_batch: int, item_count: int) -> tuple[Any, i
     keep=st.booleans(),
     with_context=st.booleans(),
     as_columns=st.booleans(),
+    sizes=st.none() | st.lists(st.integers(1, 5), min_size=40, max_size=40),
     max_bytes=st.sampled_from([1, 200, 500, 1 << 40]),
 )
 def test_loop_and_oracle_agree(
@@ -102,6 +104,7 @@ def test_loop_and_oracle_agree(
     keep: bool,
     with_context: bool,
     as_columns: bool,
+    sizes: list[int] | None,
     max_bytes: int,
 ) -> None:
     count = len(choices)
@@ -144,7 +147,14 @@ def test_loop_and_oracle_agree(
             rows = np.arange(lo * rows_per, hi * rows_per)
             # Only the last slab may end with a short mini-batch.
             row_count = len(rows) - (min(short, rows_per - 1) if hi == count else 0)
-            slab = Slab(first + lo, first + hi, rows_per, row_count, first_item=lo * rows_per, kept=f"kept {lo}")
+            bounds = None
+            if sizes is not None:
+                mine = [min(size, rows_per) for size in sizes[lo:hi]]
+                rows = np.concatenate([np.arange(n) + (lo + i) * rows_per for i, n in enumerate(mine)])
+                row_count, bounds = len(rows), np.concatenate([[0], np.cumsum(mine)])
+            slab = Slab(
+                first + lo, first + hi, rows_per, row_count, first_item=lo * rows_per, kept=f"kept {lo}", bounds=bounds
+            )
             if as_columns:
                 slab.columns = (("row", rows),)
             else:

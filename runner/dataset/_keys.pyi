@@ -1,0 +1,6 @@
+# Docstrings stand in native/runner/dataset/_keys.pyx, beside what they promise.
+import numpy as np
+import numpy.typing as npt
+
+def hash_words(words: npt.NDArray[np.uint64], hashes: npt.NDArray[np.uint64]) -> None: ...
+def hash_bytes(offsets: npt.NDArray[np.int64], data: npt.NDArray[np.uint8], hashes: npt.NDArray[np.uint64]) -> None: ...
