@@ -32,6 +32,7 @@ MACROS = [("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")] + ([] if DEBUG else 
 MODULES = (
     *(f"runner.dispatch._{name}" for name in ("mapped", "board", "ledger", "loop", "report")),
     "runner.dataset._keys",
+    "runner.dataset._scan",
 )
 
 setup(

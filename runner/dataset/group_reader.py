@@ -16,6 +16,7 @@ from runner.dataset.slabs import Slab
 from runner.dataset.table_files import unreadable
 from runner.entity.parallel import ParallelSpec
 from runner.entity.plan import Plan, Unit
+from runner.entity.table import TableOptions
 from runner.errors import InputError
 
 BATCH_ROWS = 45_056
@@ -106,8 +107,10 @@ class GroupReader:
             self.close()
             file = self._plan.files[index]
             root = os.path.abspath(self._spec.inputs[file.input].path)
-            constants = path_columns(root, file.path) if file.path.startswith(root) else {}
-            self._stream = RowStream(file, self._schema, self._read, constants)
+            is_own = file.path.startswith(root)
+            constants = path_columns(root, file.path) if is_own else {}
+            options = self._spec.inputs[file.input].table if is_own else TableOptions()
+            self._stream = RowStream(file, self._schema, self._read, constants, options)
             self._file = index
         return self._stream
 
@@ -118,7 +121,8 @@ def read_rows(plan: Plan, spec: ParallelSpec, schema: pa.Schema) -> Iterator[pa.
         check_file(file)
         root = os.path.abspath(spec.inputs[file.input].path)
         try:
-            stream = RowStream(file, schema, tuple(schema.names), path_columns(root, file.path))
+            options = spec.inputs[file.input].table
+            stream = RowStream(file, schema, tuple(schema.names), path_columns(root, file.path), options)
             try:
                 row = 0
                 while row < file.row_count:

@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from runner.dataset.schemas import normal_schema
-from runner.dataset.table_layout import Layout, RowGroup, TableReader, row_bytes
+from runner.dataset.table_layout import How, Layout, RowGroup, TableReader, row_bytes
+from runner.entity.table import TableOptions
 
 NAME = "Parquet"
 EXTENSIONS = frozenset({".parquet", ".parq", ".pq"})
@@ -34,7 +35,7 @@ def _open(path: str) -> pq.ParquetFile:
         raise
 
 
-def layout(path: str, columns: Collection[str] | None = None) -> Layout:
+def layout(path: str, columns: Collection[str] | None, options: TableOptions) -> Layout:
     """Rows, row groups, schema and nullable columns, from the footer alone."""
     with _open(path) as file:
         metadata = file.metadata
@@ -83,7 +84,7 @@ def _mean_bytes(groups: Sequence[pq.RowGroupMetaData], leaves: Sequence[int]) ->
     return size / int(groups[0].num_rows)
 
 
-def open_reader(path: str) -> TableReader:
+def open_reader(path: str, how: How) -> TableReader:
     """Open the file for reading its rows."""
     return _Reader(path)
 

@@ -144,7 +144,7 @@ class _OpenFile:
         self._per = file.rows_per_mini_batch
         read = tuple(dict.fromkeys((*names, *keep)))
         root = os.path.abspath(spec.inputs[file.input].path)
-        self._stream = RowStream(file, schema, read, path_columns(root, file.path))
+        self._stream = RowStream(file, schema, read, path_columns(root, file.path), spec.inputs[file.input].table)
         run_schema = pa.schema([schema.field(name) for name in names])
         self._convert: Convert = converter(spec, run_schema, file.nullable, shared=bool(keep))
         self._names = list(names)

@@ -9,18 +9,25 @@ import pyarrow as pa
 
 from runner.dataset.schemas import normal_type
 from runner.dataset.table_files import open_table_file
-from runner.dataset.table_layout import TableReader
+from runner.dataset.table_layout import How, TableReader
 from runner.entity.plan import PlanFile
+from runner.entity.table import TableOptions
 
 
 class RowStream:
     """Rows of one file in order, as batches of the plan's types; `seek` goes where the next rows are wanted."""
 
     def __init__(
-        self, file: PlanFile, schema: pa.Schema, names: tuple[str, ...], constants: dict[str, str | None]
+        self,
+        file: PlanFile,
+        schema: pa.Schema,
+        names: tuple[str, ...],
+        constants: dict[str, str | None],
+        options: TableOptions,
     ) -> None:
         self._path = file.path
-        self._reader: TableReader = open_table_file(file.path)
+        how = How(options=options, schema=schema, marks=file.marks, names=file.names, row_count=file.row_count)
+        self._reader: TableReader = open_table_file(file.path, how)
         self._conform = Conform(self._reader.schema, schema, names, constants)
         self._batches: Iterator[pa.RecordBatch] | None = None
         self._pieces: deque[pa.RecordBatch] = deque()

@@ -13,6 +13,7 @@ from runner.dataset.listing import shown
 from runner.dataset.path_columns import path_columns
 from runner.dataset.schemas import encode_schema, unify_schemas
 from runner.dataset.table_files import TableFile
+from runner.dataset.text_types import join_schemas, settled
 from runner.errors import ArgumentInvalid, InputUnreadable, SchemaMismatch
 
 logger = logging.getLogger(__name__)
@@ -45,7 +46,11 @@ def table_schema(
     tables: Sequence[TableFile], roots: Sequence[str], columns: Sequence[str] | None, keep: Sequence[str]
 ) -> TableSchema:
     """The columns to read, `columns` first and then those only to keep; one that no file has is refused."""
-    unified = unify_schemas([table.layout.schema for table in tables], [shown(table.file.path) for table in tables])
+    schemas = [table.layout.schema for table in tables]
+    if any(table.layout.marks for table in tables):
+        unified = settled(join_schemas(schemas))
+    else:
+        unified = unify_schemas(schemas, [shown(table.file.path) for table in tables])
     keys = _common_keys(tables, roots)
     hidden = [name for name in keys if name in unified.names]
     if hidden:

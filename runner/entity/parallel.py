@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from runner.entity.table import TableOptions
+
 SizeKind = Literal["files", "bytes", "rows"]
 MiniBatchFormat = Literal["pandas", "arrow", "numpy", "polars"]
 OutputFormat = Literal["text", "csv", "jsonl", "parquet", "ipc"]
@@ -23,6 +25,7 @@ class SplitInput:
     name: str
     kind: Literal["table", "files"]
     path: str
+    table: TableOptions = TableOptions()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

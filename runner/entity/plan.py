@@ -23,6 +23,10 @@ class PlanFile:
     rows_per_mini_batch: int = 0
     nullable: tuple[str, ...] = ()
     """Columns that may hold nulls by the file's metadata: they decide the dtype that `run` sees in every mini-batch."""
+    marks: tuple[tuple[int, int], ...] = ()
+    """Of text: number and offset of records at which the file can be entered."""
+    names: tuple[str, ...] = ()
+    """Of text: its columns in order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

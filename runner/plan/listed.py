@@ -94,6 +94,8 @@ def plan_tables(spec: ParallelSpec) -> Plan:
                 row_count=rows.row_count,
                 rows_per_mini_batch=per,
                 nullable=schema.nullable(each.table, path_columns(each.root, each.table.file.path)),
+                marks=each.table.layout.marks,
+                names=each.table.layout.names,
             )
         )
     return Plan(
@@ -111,11 +113,11 @@ def plan_tables(spec: ParallelSpec) -> Plan:
 def _probe_input(index: int, split: SplitInput, columns: frozenset[str] | None) -> Iterator[Probed]:
     """The files of one table input, footers read; an input without a row is refused."""
     listed = list_table(split.path, input_name=split.name)
-    check_one_format(listed)
+    check_one_format(listed, split.table)
     root = os.path.abspath(split.path)
     row_count = 0
     with ThreadPoolExecutor(min(_PROBE_THREADS, len(listed))) as threads:
-        for table in threads.map(partial(probe_table_file, columns=columns), listed):
+        for table in threads.map(partial(probe_table_file, columns=columns, options=split.table), listed):
             row_count += table.row_count
             yield Probed(index, root, table)
     if not row_count:
@@ -128,6 +130,7 @@ def _rows_of(table: TableFile, row_bytes: float) -> Rows:
         size_bytes=table.file.size_bytes,
         group_rows=[group.row_count for group in table.layout.row_groups],
         row_bytes=row_bytes,
+        is_stream=table.layout.is_stream,
     )
 
 
