@@ -6,10 +6,11 @@ the manifest says. Names that are no UTF-8 travel by surrogateescape, like every
 
 from __future__ import annotations
 
+import glob
 import logging
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -17,6 +18,7 @@ import msgspec
 from runner.errors import EmptyInput, InputUnreadable
 
 MANIFEST = "_manifest.json"
+MLTABLE = "MLTable"
 MANIFEST_VERSION = 1
 _MARKERS = frozenset({MANIFEST, "_SUCCESS"})
 
@@ -54,18 +56,34 @@ class _Rules:
     check: Callable[[str, set[str]], None]
 
 
-def list_files(path: str, *, input_name: str = "") -> list[ListedFile]:
-    """Every file at or below `path`, in byte order of whole relative paths; an empty listing is refused."""
+def list_files(path: str, *, input_name: str = "", paths: Sequence[str] = ()) -> list[ListedFile]:
+    """Every file at or below `path`, in byte order of whole relative paths; an empty listing is refused.
+
+    `paths` are what an MLTable file names instead: files, folders and patterns, in their order.
+    """
+    if paths:
+        return [file for each in paths for one in _matching(each) for file in list_files(one, input_name=input_name)]
     return _list(path, input_name, _Rules(lambda name: name[0] != "." and name not in _MARKERS, lambda _, __: None))
 
 
-def list_table(path: str, *, input_name: str = "") -> list[ListedFile]:
+def list_table(path: str, *, input_name: str = "", paths: Sequence[str] = ()) -> list[ListedFile]:
     """The data files of a table at or below `path`: as `list_files`, without names that begin with an underscore."""
-    return _list(path, input_name, _Rules(lambda name: name[0] not in "._", _refuse_foreign_table))
+    if paths:
+        return [file for each in paths for one in _matching(each) for file in list_table(one, input_name=input_name)]
+    rules = _Rules(lambda name: name[0] not in "._" and name != MLTABLE, _refuse_foreign_table)
+    return _list(path, input_name, rules)
+
+
+def _matching(path: str) -> list[str]:
+    """What a pattern matches, in byte order; a path that exists is itself, whatever letters it has."""
+    if os.path.lexists(path):
+        return [path]
+    found = sorted(glob.glob(path, recursive=True), key=os.fsencode)
+    return [one for one in found if not os.path.isdir(one)]
 
 
 def _refuse_foreign_table(folder: str, names: set[str]) -> None:
-    for name, what in (("_delta_log", "a Delta table"), ("MLTable", "an MLTable file")):
+    for name, what in (("_delta_log", "a Delta table"),):
         if name in names:
             raise InputUnreadable(
                 shown(folder),

@@ -40,7 +40,7 @@ def plan_files(spec: ParallelSpec) -> Plan:
     units: list[Unit] = []
     mini_batches = 0
     for index, split in enumerate(spec.inputs):
-        listed = list_files(split.path, input_name=split.name)
+        listed = list_files(split.path, input_name=split.name, paths=split.table.paths)
         units.extend(cut_files(len(files), len(listed), per, mini_batches))
         mini_batches += -(-len(listed) // per)
         files.extend(
@@ -112,7 +112,7 @@ def plan_tables(spec: ParallelSpec) -> Plan:
 
 def _probe_input(index: int, split: SplitInput, columns: frozenset[str] | None) -> Iterator[Probed]:
     """The files of one table input, footers read; an input without a row is refused."""
-    listed = list_table(split.path, input_name=split.name)
+    listed = list_table(split.path, input_name=split.name, paths=split.table.paths)
     check_one_format(listed, split.table)
     root = os.path.abspath(split.path)
     row_count = 0

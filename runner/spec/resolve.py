@@ -10,6 +10,7 @@ from typing import Any
 
 from runner.entity.job import OutputState
 from runner.entity.parallel import MiniBatchSize, OutputSpec, ParallelSpec, SplitInput
+from runner.entity.table import TableOptions
 from runner.spec.bindings import references, substitute
 from runner.spec.data_shapes import is_literal
 from runner.spec.findings import Findings
@@ -23,6 +24,7 @@ from runner.spec.meaning import (
     target_name,
     text_of_literal,
 )
+from runner.spec.mltable import find_mltable, read_mltable
 from runner.spec.places import Places
 from runner.spec.schema import shape_job
 from runner.spec.script import ScriptMissing
@@ -143,10 +145,21 @@ def _texts(
 
 
 def _split_inputs(document: Mapping[str, Any], texts: Mapping[str, str], found: Findings) -> tuple[SplitInput, ...]:
-    return tuple(
-        SplitInput(name=name, kind=split_kind(document["inputs"][name]), path=texts[f"inputs.{name}"])
-        for name in split_names(document, found)
-    )
+    return tuple(_split_input(name, document, texts, found) for name in split_names(document, found))
+
+
+def _split_input(name: str, document: Mapping[str, Any], texts: Mapping[str, str], found: Findings) -> SplitInput:
+    value, path = document["inputs"][name], texts[f"inputs.{name}"]
+    kind, table = split_kind(value), TableOptions()
+    file = find_mltable(path) if value.get("type") == "mltable" else None
+    if file is not None:
+        definition = read_mltable(file)
+        table = definition.options
+        kind = kind if definition.reads else "files"
+        path = str(file.parent)
+        for notice in definition.notices:
+            found.notice((), notice)
+    return SplitInput(name=name, kind=kind, path=path, table=table)
 
 
 def _size(

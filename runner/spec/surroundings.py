@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from runner.dataset.settings import read_settings
-from runner.errors import ArgumentInvalid, Problem
+from runner.errors import ArgumentInvalid, Problem, SpecInvalid
 from runner.spec.bindings import references
 from runner.spec.check_values import check_versions
 from runner.spec.data_shapes import is_literal
 from runner.spec.findings import Findings
 from runner.spec.ignore import IgnoreRules
 from runner.spec.meaning import target_name
+from runner.spec.mltable import find_mltable, read_mltable
 from runner.spec.places import Places
 from runner.spec.script import ScriptMissing, check_script, find_script
 from runner.spec.targets import Target, Unplaceable, names_no_version, place, place_input, place_output
@@ -116,9 +117,12 @@ def _check_input(name: str, kind: str, path: Path, found: Findings, *, reads_tab
         found.problem(at, f"leads to the file {path}", "write `type: uri_file`, or the path of a folder")
     elif not os.access(path, os.R_OK | (os.X_OK if path.is_dir() else 0)):
         found.problem(at, f"leads to {path}, which may not be read", "change its permissions")
-    elif reads_tables and kind == "mltable" and (path.name == "MLTable" or (path / "MLTable").is_file()):
-        what = f"leads to {path}, which has an MLTable file; this version does not read those"
-        found.problem(at, what, "give a folder of Parquet or Arrow files without one")
+    elif reads_tables and kind == "mltable" and (file := find_mltable(path)) is not None:
+        try:
+            read_mltable(file)
+        except SpecInvalid as invalid:
+            for problem in invalid.problems:
+                found.add(problem)
 
 
 def check_targets(document: Mapping[str, Any], base: Path, found: Findings, places: Places) -> None:
