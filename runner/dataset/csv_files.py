@@ -135,7 +135,8 @@ class _Reader:
         self._rows = [row for row, _ in how.marks]
         self._offsets = [offset for _, offset in how.marks]
         known = how.schema if how.schema is not None else pa.schema([])
-        types = {field.name: field.type for field in known}
+        # What is converted by the user's word is read as text: what does not fit becomes null and is no error.
+        types = {field.name: field.type for field in known if field.name not in how.options.column_types}
         self.schema = pa.schema([(name, types.get(name, pa.string())) for name in how.names])
         self._is_stream = is_stream(path, how.options.encoding)
         self._file = None if self._is_stream else os.open(os.fsencode(path), os.O_RDONLY | os.O_CLOEXEC)
@@ -169,7 +170,7 @@ class _Reader:
         for index in range(mark, len(self._offsets)):
             start, first = self._offsets[index], self._rows[index]
             text = os.pread(self._file, ends[index] - start, start)
-            yield first, rows[index] - first, text
+            yield first, rows[index] - first if rows[index] >= 0 else -1, text
 
     def _all_blocks(self) -> Iterator[tuple[int, int, bytes]]:
         """Whole records of a stream, some MiB at a time."""

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from runner.dataset.frames import converter
-from runner.dataset.path_columns import path_columns
+from runner.dataset.path_columns import path_values
 from runner.dataset.row_stream import RowStream
 from runner.dataset.saved_plan import check_file
 from runner.dataset.slabs import Slab
@@ -90,7 +90,7 @@ class GroupReader:
         check_file(file)
         try:
             stream = self._open(index)
-            stream.seek(row, BATCH_ROWS)
+            stream.seek(file.skipped_rows + row, BATCH_ROWS)
             batch = stream.take(stop - row)
         except InputError:
             self.close()
@@ -107,9 +107,9 @@ class GroupReader:
             self.close()
             file = self._plan.files[index]
             root = os.path.abspath(self._spec.inputs[file.input].path)
-            is_own = file.path.startswith(root)
-            constants = path_columns(root, file.path) if is_own else {}
+            is_own = not file.is_moved
             options = self._spec.inputs[file.input].table if is_own else TableOptions()
+            constants = path_values(root, file.path, options) if is_own else {}
             self._stream = RowStream(file, self._schema, self._read, constants, options)
             self._file = index
         return self._stream
@@ -122,11 +122,11 @@ def read_rows(plan: Plan, spec: ParallelSpec, schema: pa.Schema) -> Iterator[pa.
         root = os.path.abspath(spec.inputs[file.input].path)
         try:
             options = spec.inputs[file.input].table
-            stream = RowStream(file, schema, tuple(schema.names), path_columns(root, file.path), options)
+            stream = RowStream(file, schema, tuple(schema.names), path_values(root, file.path, options), options)
             try:
-                row = 0
-                while row < file.row_count:
-                    count = min(stream.seek(row, BATCH_ROWS), file.row_count - row)
+                row, end = file.skipped_rows, file.skipped_rows + file.row_count
+                while row < end:
+                    count = min(stream.seek(row, BATCH_ROWS), end - row)
                     yield stream.take(count)
                     row += count
             finally:

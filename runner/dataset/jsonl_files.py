@@ -92,7 +92,10 @@ class _Reader:
         rows = [*self._rows[1:], self._how.row_count]
         for index in range(max(bisect_right(self._rows, row) - 1, 0), len(self._offsets)):
             start = self._offsets[index]
-            yield rows[index] - self._rows[index], os.pread(self._file, ends[index] - start, start)
+            yield (
+                rows[index] - self._rows[index] if rows[index] >= 0 else -1,
+                os.pread(self._file, ends[index] - start, start),
+            )
 
     def _all_blocks(self) -> Iterator[tuple[int, bytes]]:
         waiting = b""

@@ -18,7 +18,7 @@ from runner.dataset.files import FileBatch
 from runner.dataset.frames import Convert, check_format, converter
 from runner.dataset.group_reader import GroupReader
 from runner.dataset.listing import shown
-from runner.dataset.path_columns import path_columns
+from runner.dataset.path_columns import path_values
 from runner.dataset.row_stream import RowStream
 from runner.dataset.saved_plan import check_file
 from runner.dataset.schemas import decode_schema
@@ -144,7 +144,8 @@ class _OpenFile:
         self._per = file.rows_per_mini_batch
         read = tuple(dict.fromkeys((*names, *keep)))
         root = os.path.abspath(spec.inputs[file.input].path)
-        self._stream = RowStream(file, schema, read, path_columns(root, file.path), spec.inputs[file.input].table)
+        options = spec.inputs[file.input].table
+        self._stream = RowStream(file, schema, read, path_values(root, file.path, options), options)
         run_schema = pa.schema([schema.field(name) for name in names])
         self._convert: Convert = converter(spec, run_schema, file.nullable, shared=bool(keep))
         self._names = list(names)

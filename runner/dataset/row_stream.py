@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import pyarrow as pa
 
+from runner.dataset.path_columns import Values
 from runner.dataset.schemas import normal_type
 from runner.dataset.table_files import open_table_file
 from runner.dataset.table_layout import How, TableReader
@@ -22,13 +23,19 @@ class RowStream:
         file: PlanFile,
         schema: pa.Schema,
         names: tuple[str, ...],
-        constants: dict[str, str | None],
+        constants: Values,
         options: TableOptions,
     ) -> None:
         self._path = file.path
-        how = How(options=options, schema=schema, marks=file.marks, names=file.names, row_count=file.row_count)
+        how = How(
+            options=options,
+            schema=schema,
+            marks=file.marks,
+            names=file.names,
+            row_count=-1 if file.is_cut else file.row_count,
+        )
         self._reader: TableReader = open_table_file(file.path, how)
-        self._conform = Conform(self._reader.schema, schema, names, constants)
+        self._conform = Conform(self._reader.schema, schema, names, constants, options.column_types)
         self._batches: Iterator[pa.RecordBatch] | None = None
         self._pieces: deque[pa.RecordBatch] = deque()
         self._row = 0
@@ -92,10 +99,11 @@ class Conform:
     """Gives batches of one file the columns and types of the plan: casts, nulls for what is missing, path columns."""
 
     def __init__(
-        self, own: pa.Schema, unified: pa.Schema, names: tuple[str, ...], constants: dict[str, str | None]
+        self, own: pa.Schema, unified: pa.Schema, names: tuple[str, ...], constants: Values, lenient: Collection[str]
     ) -> None:
         self._target = pa.schema([unified.field(name) for name in names])
         self._constants = constants
+        self._lenient = lenient
         self.columns = [name for name in names if name not in constants and name in own.names]
         """What is to be read from the file."""
         fields = [own.field(name) for name in self.columns]
@@ -125,4 +133,18 @@ class Conform:
         try:
             return column.cast(field.type)
         except pa.ArrowInvalid as error:
+            if field.name in self._lenient:
+                return cast_or_null(column, field.type)
             raise ValueError(f"column {field.name!r} as {field.type}, the type of all files: {error}") from error
+
+
+def cast_or_null(column: pa.Array, kind: pa.DataType) -> pa.Array:
+    """Each value in another type; null for those that have no form there."""
+
+    def value(scalar: pa.Scalar) -> object:
+        try:
+            return scalar.cast(kind).as_py()
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            return None
+
+    return pa.array([value(scalar) for scalar in column], kind)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
@@ -40,6 +40,16 @@ class TableFile:
     @property
     def row_count(self) -> int:
         return sum(group.row_count for group in self.layout.row_groups)
+
+    def renamed(self, names: Sequence[str]) -> TableFile:
+        """The same with other names of its columns. ValueError as InputUnreadable when it has more or fewer."""
+        if len(names) != len(self.layout.names):
+            what = f"it has {len(self.layout.names)} columns, the header of the first file {len(names)}"
+            raise InputUnreadable(shown(self.file.path), what)
+        schema = pa.schema([(name, field.type) for name, field in zip(names, self.layout.schema, strict=True)])
+        sizes = dict(zip(names, self.layout.row_bytes.values(), strict=True))
+        layout = replace(self.layout, schema=schema, names=tuple(names), nullable=tuple(names), row_bytes=sizes)
+        return replace(self, layout=layout)
 
 
 def format_of(path: str, options: TableOptions = TableOptions()) -> TableFormat:  # noqa: B008 - it is frozen

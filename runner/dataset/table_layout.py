@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import pyarrow as pa
@@ -43,11 +43,11 @@ class Layout:
 def row_bytes(schema: pa.Schema, means: Mapping[str, float]) -> dict[str, float]:
     """Bytes per row of each column: exact for fixed widths, `means` for the others."""
     sizes = {}
-    for field in schema:
+    for column in schema:
         try:
-            sizes[field.name] = field.type.bit_width / 8
+            sizes[column.name] = column.type.bit_width / 8
         except ValueError:
-            sizes[field.name] = means.get(field.name, 0.0) or float(_NESTED_BYTES)
+            sizes[column.name] = means.get(column.name, 0.0) or float(_NESTED_BYTES)
     return sizes
 
 
@@ -55,7 +55,7 @@ def row_bytes(schema: pa.Schema, means: Mapping[str, float]) -> dict[str, float]
 class How:
     """What a reader is told that its file does not say itself: for text, whose types the plan has settled."""
 
-    options: TableOptions = TableOptions()
+    options: TableOptions = field(default_factory=TableOptions)
     schema: pa.Schema | None = None
     """The types of all columns of the input."""
     marks: tuple[tuple[int, int], ...] = ()

@@ -38,7 +38,7 @@ def packing_of(path: str) -> str:
 
 
 def is_stream(path: str, encoding: str) -> bool:
-    """Whether the file can only be read from its beginning: compressed, or of an encoding in which bytes say nothing."""
+    """Whether the file is only read from its beginning: compressed, or of an encoding in which bytes say nothing."""
     return bool(packing_of(path)) or encoding.lower() not in _BYTEWISE
 
 
@@ -52,11 +52,11 @@ def open_bytes(path: str, encoding: str) -> Any:
     packing, name = packing_of(path), os.fsencode(path)
     stream: Any
     if packing == "gzip":
-        stream = gzip.open(name, "rb")
+        stream = gzip.open(name, "rb")  # noqa: SIM115 - as below
     elif packing == "bz2":
-        stream = bz2.open(name, "rb")
+        stream = bz2.open(name, "rb")  # noqa: SIM115 - as below
     elif packing == "xz":
-        stream = lzma.open(name, "rb")
+        stream = lzma.open(name, "rb")  # noqa: SIM115 - as below
     elif packing:
         stream = pa.CompressedInputStream(pa.OSFile(name), packing)
     else:

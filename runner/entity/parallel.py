@@ -25,7 +25,7 @@ class SplitInput:
     name: str
     kind: Literal["table", "files"]
     path: str
-    table: TableOptions = TableOptions()
+    table: TableOptions = field(default_factory=TableOptions)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,6 +23,12 @@ class PlanFile:
     rows_per_mini_batch: int = 0
     nullable: tuple[str, ...] = ()
     """Columns that may hold nulls by the file's metadata: they decide the dtype that `run` sees in every mini-batch."""
+    skipped_rows: int = 0
+    """Rows at its beginning that are not part of the table; `row_count` counts what is."""
+    is_cut: bool = False
+    """Whether rows at its beginning or end are left out."""
+    is_moved: bool = False
+    """Whether it holds rows of other files that were grouped by key; then its path says nothing of them."""
     marks: tuple[tuple[int, int], ...] = ()
     """Of text: number and offset of records at which the file can be entered."""
     names: tuple[str, ...] = ()

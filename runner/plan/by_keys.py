@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from runner.dataset.group_reader import read_rows
 from runner.dataset.key_hash import HASH_VERSION, is_key_type
 from runner.dataset.key_values import save_keys
 from runner.dataset.listing import shown
-from runner.dataset.path_columns import path_columns
+from runner.dataset.path_columns import path_values, value_type
 from runner.dataset.saved_plan import save_plan
 from runner.dataset.schemas import decode_schema
 from runner.entity.parallel import MiniBatchSize, ParallelSpec
@@ -34,7 +35,7 @@ EXCHANGE_BYTES = 512 << 20
 """Rows that are grouped in memory at a time when the job says nothing about memory."""
 Tell = Callable[[int], None]
 """Told how many rows were read; what it raises ends the work."""
-_Values = tuple[str | None, ...]
+_Values = tuple[str | datetime | None, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,7 @@ def _path_values(spec: ParallelSpec, plan: Plan) -> list[_Values] | None:
     roots = [os.path.abspath(split.path) for split in spec.inputs]
     found: list[_Values | None] = []
     for file in plan.files:
-        columns = path_columns(roots[file.input], file.path)
+        columns = path_values(roots[file.input], file.path, spec.inputs[file.input].table)
         found.append(tuple(columns[key] for key in keys) if all(key in columns for key in keys) else None)
     having = [index for index, values in enumerate(found) if values is not None]
     if not having:
@@ -118,7 +119,7 @@ def _by_path(keys: Sequence[str], values: list[_Values], files: Sequence[PlanFil
     sizes = [sum(files[index].row_count if are_rows else 1 for index in members) for members in groups.values()]
     kept = [name for (_, name), size in zip(groups, sizes, strict=True) if size]
     bounds = np.concatenate([[0], np.cumsum([size for size in sizes if size])]).astype(np.int64)
-    columns = [pa.array([name[at] for name in kept], pa.string()) for at in range(len(keys))]
+    columns = [pa.array([name[at] for name in kept], _type_of(kept, at)) for at in range(len(keys))]
     counts = [len(members) for members in groups.values()]
     return _Grouped(
         tuple(files[index] for members in groups.values() for index in members),
@@ -126,6 +127,10 @@ def _by_path(keys: Sequence[str], values: list[_Values], files: Sequence[PlanFil
         bounds,
         pa.table(columns, names=list(keys)),
     )
+
+
+def _type_of(names: Sequence[_Values], at: int) -> pa.DataType:
+    return value_type(next((name[at] for name in names if name[at] is not None), None))
 
 
 def _units_of_files(sizes: Sequence[int], counts: Sequence[int], most: int) -> Iterator[Unit]:
@@ -185,7 +190,12 @@ def _told(batches: Iterator[pa.RecordBatch], tell: Tell) -> Iterator[pa.RecordBa
 def _plan_file(path: str, row_count: int, nullable: tuple[str, ...]) -> PlanFile:
     info = os.stat(path)
     return PlanFile(
-        path=path, size_bytes=info.st_size, mtime_ns=info.st_mtime_ns, row_count=row_count, nullable=nullable
+        path=path,
+        size_bytes=info.st_size,
+        mtime_ns=info.st_mtime_ns,
+        row_count=row_count,
+        nullable=nullable,
+        is_moved=True,
     )
 
 

@@ -7,20 +7,22 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from itertools import accumulate
 
 import msgspec
 
 from runner.dataset.frames import check_format
-from runner.dataset.listing import list_files, list_table, shown
-from runner.dataset.path_columns import path_columns
+from runner.dataset.listing import ListedFile, list_files, list_table, shown
+from runner.dataset.path_columns import path_values
 from runner.dataset.table_files import TableFile, check_one_format, probe_table_file
 from runner.dataset.table_schema import table_schema
 from runner.entity.parallel import ParallelSpec, SplitInput
 from runner.entity.plan import Plan, PlanFile, Unit
+from runner.entity.table import TableOptions
 from runner.errors import ArgumentInvalid, EmptyInput
 from runner.plan.cut import ALGORITHM_VERSION, Rows, cut_files, cut_rows, rows_per_mini_batch
 
@@ -65,6 +67,10 @@ class Probed:
     input: int
     root: str
     table: TableFile
+    skipped: int
+    """Rows at its beginning that are left out."""
+    row_count: int
+    """Rows that are not left out."""
 
 
 def plan_tables(spec: ParallelSpec) -> Plan:
@@ -76,14 +82,17 @@ def plan_tables(spec: ParallelSpec) -> Plan:
     keep = spec.output.keep_columns if spec.output else ()
     read = None if spec.columns is None else frozenset((*spec.columns, *keep))
     found = [table for index, split in enumerate(spec.inputs) for table in _probe_input(index, split, read)]
-    schema = table_schema([each.table for each in found], [each.root for each in found], spec.columns, keep)
+    in_paths = [path_values(each.root, each.table.file.path, spec.inputs[each.input].table) for each in found]
+    options = spec.inputs[0].table
+    schema = table_schema([each.table for each in found], in_paths, options, spec.columns, keep)
     files: list[PlanFile] = []
     units: list[Unit] = []
     mini_batches = 0
-    for index, each in enumerate(found):
-        rows = _rows_of(each.table, schema.row_bytes(each.table))
+    for index, (each, values) in enumerate(zip(found, in_paths, strict=True)):
+        rows = _rows_of(each, schema.row_bytes(each.table))
         per = rows_per_mini_batch(rows, spec.mini_batch_size)
-        units.extend(cut_rows(index, rows, per, mini_batches))
+        cut = cut_rows(index, rows, per, mini_batches)
+        units.extend(replace(unit, first_row=unit.first_row + each.skipped) for unit in cut)
         mini_batches += -(-rows.row_count // per)
         files.append(
             PlanFile(
@@ -93,7 +102,9 @@ def plan_tables(spec: ParallelSpec) -> Plan:
                 input=each.input,
                 row_count=rows.row_count,
                 rows_per_mini_batch=per,
-                nullable=schema.nullable(each.table, path_columns(each.root, each.table.file.path)),
+                nullable=schema.nullable(each.table, values, tuple(options.column_types)),
+                skipped_rows=each.skipped,
+                is_cut=rows.row_count != each.table.row_count,
                 marks=each.table.layout.marks,
                 names=each.table.layout.names,
             )
@@ -115,23 +126,48 @@ def _probe_input(index: int, split: SplitInput, columns: frozenset[str] | None) 
     listed = list_table(split.path, input_name=split.name, paths=split.table.paths)
     check_one_format(listed, split.table)
     root = os.path.abspath(split.path)
+    skip, take = split.table.skip, split.table.take
     row_count = 0
-    with ThreadPoolExecutor(min(_PROBE_THREADS, len(listed))) as threads:
-        for table in threads.map(partial(probe_table_file, columns=columns, options=split.table), listed):
-            row_count += table.row_count
-            yield Probed(index, root, table)
+    for table in _probed(listed, columns, split.table):
+        skipped = min(skip, table.row_count)
+        count = table.row_count - skipped if take is None else min(table.row_count - skipped, take - row_count)
+        skip -= skipped
+        row_count += count
+        yield Probed(index, root, table, skipped, count)
     if not row_count:
         raise EmptyInput(split.name, shown(root), "has files, but none of them holds a row")
 
 
-def _rows_of(table: TableFile, row_bytes: float) -> Rows:
+def _probed(listed: Sequence[ListedFile], columns: frozenset[str] | None, options: TableOptions) -> Iterator[TableFile]:
+    """What the files say of themselves, in their order."""
+    first: TableFile | None = None
+    if options.header == "from_first_file" and len(listed) > 1:
+        # The others have no header: their columns are called like those of the first.
+        first = probe_table_file(listed[0], columns, options)
+        yield first
+        listed, options = listed[1:], replace(options, header="no_header")
+    with ThreadPoolExecutor(min(_PROBE_THREADS, len(listed))) as threads:
+        for table in threads.map(partial(probe_table_file, columns=columns, options=options), listed):
+            yield table if first is None else table.renamed(first.layout.names)
+
+
+def _rows_of(each: Probed, row_bytes: float) -> Rows:
+    table = each.table
     return Rows(
-        row_count=table.row_count,
+        row_count=each.row_count,
         size_bytes=table.file.size_bytes,
-        group_rows=[group.row_count for group in table.layout.row_groups],
+        group_rows=_window([group.row_count for group in table.layout.row_groups], each.skipped, each.row_count),
         row_bytes=row_bytes,
         is_stream=table.layout.is_stream,
     )
+
+
+def _window(group_rows: Sequence[int], skipped: int, row_count: int) -> list[int]:
+    """The rows of each group that are between those left out at the beginning and at the end."""
+    if not skipped and sum(group_rows) == row_count:
+        return list(group_rows)
+    ends = [min(max(end - skipped, 0), row_count) for end in accumulate(group_rows)]
+    return [end - start for start, end in zip([0, *ends[:-1]], ends, strict=True) if end > start]
 
 
 def fingerprint_of(spec: ParallelSpec, files: Iterable[PlanFile], schema: str) -> str:
@@ -140,7 +176,7 @@ def fingerprint_of(spec: ParallelSpec, files: Iterable[PlanFile], schema: str) -
     digest = hashlib.sha256(encode((ALGORITHM_VERSION, spec.mini_batch_size, spec.columns, schema)))
     roots = [os.fsencode(os.path.abspath(split.path)) for split in spec.inputs]
     for split in spec.inputs:
-        digest.update(encode((split.name, split.kind)))
+        digest.update(encode((split.name, split.kind, split.table)))
     for file in files:
         path = os.fsencode(file.path)
         below = path[len(roots[file.input]) + 1 :]

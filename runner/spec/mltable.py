@@ -41,6 +41,16 @@ _REFUSED = {
     "random_split": "a random split would differ from run to run; write the parts to files",
     "read_delta_lake": "Delta tables are not read; write the rows as Parquet",
 }
+_DELIMITED = (
+    "delimiter",
+    "header",
+    "encoding",
+    "empty_as_string",
+    "include_path_column",
+    "infer_column_types",
+    "support_multi_line",
+    "partition_size",
+)
 _KNOWN = (
     *_READS,
     "extract_columns_from_partition_format",
@@ -202,8 +212,7 @@ class _Reader:
 
     def _on_read_delimited(self, said: Any, at: Place) -> None:
         self._begin("delimited", at)
-        known = ("delimiter", "header", "encoding", "empty_as_string", "include_path_column", "infer_column_types", "support_multi_line", "partition_size", "path_column")  # fmt: skip
-        given = self._settings(said, at, known)
+        given = self._settings(said, at, _DELIMITED)
         delimiter = given.get("delimiter", "")
         if "delimiter" in given and (not isinstance(delimiter, str) or len(delimiter.encode()) != 1):
             self._found.problem(
