@@ -97,6 +97,7 @@ def _told(sample: bytes, names: Sequence[str], options: TableOptions, delimiter:
         column_names=list(names), use_threads=False, block_size=len(sample) + 1, encoding=codec_of(options.encoding)
     )
     parsing = _parsing(options, delimiter)
+    parsing.invalid_row_handler = lambda fault: "skip"  # it will cost its mini-batch, not the job
     table = pc_csv.read_csv(
         io.BytesIO(sample),
         read_options=reading,
@@ -132,6 +133,7 @@ class _Reader:
     def __init__(self, path: str, how: How) -> None:
         self._path, self._how, self._options = path, how, how.options
         self._delimiter = delimiter_of(path, how.options)
+        self.bad_rows: dict[int, str] = {}
         self._rows = [row for row, _ in how.marks]
         self._offsets = [offset for _, offset in how.marks]
         known = how.schema if how.schema is not None else pa.schema([])
@@ -195,14 +197,7 @@ class _Reader:
                     row, waiting = row + count, waiting[end:]
 
     def _parse(self, text: bytes, columns: Sequence[str], first: int) -> pa.Table:
-        faults: list[pc_csv.InvalidRow] = []
-
-        def note(fault: pc_csv.InvalidRow) -> str:
-            faults.append(fault)
-            return "error"
-
-        parsing = _parsing(self._options, self._delimiter)
-        parsing.invalid_row_handler = note
+        """The records of a block. One that cannot be read is a row of nulls here, and noted in `bad_rows`."""
         reading = pc_csv.ReadOptions(
             column_names=list(self.schema.names),
             use_threads=False,
@@ -210,48 +205,91 @@ class _Reader:
             encoding=codec_of(self._options.encoding),
         )
         conversion = csv_conversion(self.schema, list(columns), empty_as_string=self._options.empty_as_string)
+        parsing = _parsing(self._options, self._delimiter)
         try:
             return pc_csv.read_csv(
                 io.BytesIO(text), read_options=reading, parse_options=parsing, convert_options=conversion
             )
         except pa.ArrowInvalid as error:
-            if faults:
-                fault = faults[0]
-                number = first + (fault.number or 1) - 1
-                what = f"row {number} has {fault.actual_columns} fields instead of {fault.expected_columns}"
-                raise ValueError(f"{what}: {fault.text[:80]!r}") from None
-            raise ValueError(self._explained(text, columns, first, reading, parsing) or str(error)) from None
+            return self._parse_what_can_be(text, columns, first, reading, str(error))
 
-    def _explained(
-        self, text: bytes, columns: Sequence[str], first: int, reading: pc_csv.ReadOptions, parsing: pc_csv.ParseOptions
-    ) -> str:
-        """Which value does not fit its column's type."""
-        as_text = csv_conversion(_all_text(self.schema.names), list(columns), empty_as_string=False)
+    def _parse_what_can_be(
+        self, text: bytes, columns: Sequence[str], first: int, reading: pc_csv.ReadOptions, error: str
+    ) -> pa.Table:
+        ragged: dict[int, str] = {}
+
+        def note(fault: pc_csv.InvalidRow) -> str:
+            what = f"{fault.actual_columns} fields instead of {fault.expected_columns}: {fault.text[:80]!r}"
+            ragged[(fault.number or 1) - 1] = f"row {first + (fault.number or 1) - 1} has {what}"
+            return "skip"
+
+        parsing = _parsing(self._options, self._delimiter)
+        parsing.invalid_row_handler = note
+        as_text = csv_conversion(
+            _all_text(self.schema.names), list(columns), empty_as_string=self._options.empty_as_string
+        )
         try:
             table = pc_csv.read_csv(
                 io.BytesIO(text), read_options=reading, parse_options=parsing, convert_options=as_text
             )
         except pa.ArrowInvalid:
-            return ""
+            raise ValueError(error) from None
+        if ragged:
+            table = _with_gaps(table, sorted(ragged))
+            self.bad_rows.update((first + at, what) for at, what in ragged.items())
+        arrays = []
         for name in columns:
-            kind = self.schema.field(name).type
-            if pa.types.is_string(kind):
-                continue
-            for at, value in enumerate(table.column(name).to_pylist()):
-                if value is not None and not _fits(value, kind):
-                    what = f"row {first + at}, column {name!r}: {value[:80]!r} is no {kind}"
-                    return f"{what}; write `convert_column_types` with {name!r} as string in an MLTable file"
-        return ""
+            kind, column = self.schema.field(name).type, table.column(name).combine_chunks()
+            values, misfits = (column, []) if pa.types.is_string(kind) else typed(column, kind)
+            for at in misfits:
+                what = f"row {first + at}, column {name!r}: {column[at].as_py()[:80]!r} is no {kind}"
+                remedy = f"write `convert_column_types` with {name!r} as string in an MLTable file"
+                self.bad_rows.setdefault(first + at, f"{what}; {remedy}")
+            arrays.append(values)
+        if not ragged and not self.bad_rows:
+            raise ValueError(error)
+        return pa.table(arrays, names=list(columns))
 
 
-def _fits(value: str, kind: pa.DataType) -> bool:
+def _with_gaps(table: pa.Table, gaps: Sequence[int]) -> pa.Table:
+    """Rows of nulls at the places of those that were left out."""
+    rows: list[int | None] = list(range(table.num_rows))
+    for gap in gaps:
+        rows.insert(gap, None)
+    return table.take(pa.array(rows, pa.int64()))
+
+
+def typed(column: pa.Array, kind: pa.DataType) -> tuple[pa.Array, list[int]]:
+    """Text as the parser of CSV would read it as another type; what does not fit is null, and its places are told."""
+    values = column.to_pylist()
+    misfits = _misfits(values, 0, kind)
+    for at in misfits:
+        values[at] = None
+    parsed = _parsed(values, kind)
+    assert parsed is not None
+    return parsed, misfits
+
+
+def _misfits(values: Sequence[str | None], start: int, kind: pa.DataType) -> list[int]:
+    """Found by halving: most values fit, and whole stretches of them are parsed at once."""
+    if _parsed(values, kind) is not None:
+        return []
+    if len(values) == 1:
+        return [start]
+    half = len(values) // 2
+    return _misfits(values[:half], start, kind) + _misfits(values[half:], start + half, kind)
+
+
+def _parsed(values: Sequence[str | None], kind: pa.DataType) -> pa.Array | None:
+    """The values as the type; None when one of them is not."""
+    lines = ("," if value is None else '"' + value.replace('"', '""') + '",' for value in values)
     try:
         table = pc_csv.read_csv(
-            io.BytesIO(b'"' + value.replace('"', '""').encode() + b'"\n'),
-            read_options=pc_csv.ReadOptions(column_names=["c"], use_threads=False),
+            io.BytesIO(("\n".join(lines) + "\n").encode()),
+            read_options=pc_csv.ReadOptions(column_names=["c", "end"], use_threads=False, block_size=1 << 30),
             parse_options=pc_csv.ParseOptions(newlines_in_values=True),
-            convert_options=csv_conversion(pa.schema([("c", kind)]), None, empty_as_string=False),
+            convert_options=csv_conversion(pa.schema([("c", kind)]), ["c"], empty_as_string=False),
         )
     except pa.ArrowInvalid:
-        return False
-    return bool(table.num_rows)
+        return None
+    return table.column("c").combine_chunks()

@@ -13,7 +13,7 @@ from runner.dataset.path_columns import path_values
 from runner.dataset.row_stream import RowStream
 from runner.dataset.saved_plan import check_file
 from runner.dataset.slabs import Slab
-from runner.dataset.table_files import unreadable
+from runner.dataset.table_files import UNREADABLE, unreadable
 from runner.entity.parallel import ParallelSpec
 from runner.entity.plan import Plan, Unit
 from runner.entity.table import TableOptions
@@ -92,10 +92,11 @@ class GroupReader:
             stream = self._open(index)
             stream.seek(file.skipped_rows + row, BATCH_ROWS)
             batch = stream.take(stop - row)
+            _refuse_bad(stream, file.skipped_rows + row, file.skipped_rows + stop)
         except InputError:
             self.close()
             raise
-        except (OSError, ValueError, pa.ArrowException) as error:
+        except UNREADABLE as error:
             self.close()
             check_file(file)
             raise unreadable(file.path, error) from error
@@ -127,13 +128,22 @@ def read_rows(plan: Plan, spec: ParallelSpec, schema: pa.Schema) -> Iterator[pa.
                 row, end = file.skipped_rows, file.skipped_rows + file.row_count
                 while row < end:
                     count = min(stream.seek(row, BATCH_ROWS), end - row)
-                    yield stream.take(count)
+                    batch = stream.take(count)
+                    _refuse_bad(stream, row, row + count)
+                    yield batch
                     row += count
             finally:
                 stream.close()
         except InputError:
             raise
-        except (OSError, ValueError, pa.ArrowException) as error:
+        except UNREADABLE as error:
             check_file(file)
             raise unreadable(file.path, error) from error
         check_file(file)
+
+
+def _refuse_bad(stream: RowStream, start: int, end: int) -> None:
+    """A row that cannot be read might belong to any group."""
+    bad = stream.bad_rows(start, end)
+    if bad:
+        raise ValueError(bad[0][1])

@@ -62,7 +62,8 @@ def list_files(path: str, *, input_name: str = "", paths: Sequence[str] = ()) ->
     `paths` are what an MLTable file names instead: files, folders and patterns, in their order.
     """
     if paths:
-        return [file for each in paths for one in _matching(each) for file in list_files(one, input_name=input_name)]
+        named = [file for each in paths for one in _matching(each) for file in list_files(one, input_name=input_name)]
+        return [file for file in named if os.path.basename(file.path) != MLTABLE]
     return _list(path, input_name, _Rules(lambda name: name[0] != "." and name not in _MARKERS, lambda _, __: None))
 
 

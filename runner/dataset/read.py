@@ -23,10 +23,10 @@ from runner.dataset.row_stream import RowStream
 from runner.dataset.saved_plan import check_file
 from runner.dataset.schemas import decode_schema
 from runner.dataset.slabs import Slab
-from runner.dataset.table_files import unreadable
+from runner.dataset.table_files import UNREADABLE, unreadable
 from runner.entity.parallel import ParallelSpec
 from runner.entity.plan import Plan, Unit
-from runner.errors import InputError
+from runner.errors import InputError, InputUnreadable
 
 WINDOW_ROWS = 65_536
 """More rows than this are never decoded at once, but for a single mini-batch that is larger."""
@@ -114,7 +114,7 @@ class UnitReader:
         except InputError:
             self.close()
             raise
-        except (OSError, ValueError, pa.ArrowException) as error:
+        except UNREADABLE as error:
             self.close()
             check_file(file)
             raise unreadable(file.path, error) from error
@@ -141,7 +141,7 @@ class _OpenFile:
     ) -> None:
         self.index = index
         file = plan.files[index]
-        self._per = file.rows_per_mini_batch
+        self._per, self._path = file.rows_per_mini_batch, file.path
         read = tuple(dict.fromkeys((*names, *keep)))
         root = os.path.abspath(spec.inputs[file.input].path)
         options = spec.inputs[file.input].table
@@ -178,9 +178,38 @@ class _OpenFile:
             count = min(within, stop - row)
             if count < stop - row:
                 count = count // per * per or min(per, stop - row)
-            yield self._slab(mini_batch, row, self._stream.take(count))
+            yield from self._slabs(mini_batch, row, self._stream.take(count))
             row += count
             mini_batch += -(-count // per)
+
+    def _slabs(self, mini_batch: int, row: int, batch: pa.RecordBatch) -> Iterator[Slab]:
+        """One slab; or several, when rows cannot be read: only their mini-batches are lost."""
+        bad = self._stream.bad_rows(row, row + batch.num_rows)
+        if not bad:
+            yield self._slab(mini_batch, row, batch)
+            return
+        at = 0
+        for number, what in sorted({(place - row) // self._per: what for place, what in reversed(bad)}.items()):
+            start = number * self._per
+            if start > at:
+                yield self._slab(mini_batch + at // self._per, row + at, batch.slice(at, start - at))
+            at = min(start + self._per, batch.num_rows)
+            yield self._unreadable(mini_batch + number, row + start, at - start, what)
+        if at < batch.num_rows:
+            yield self._slab(mini_batch + at // self._per, row + at, batch.slice(at))
+
+    def _unreadable(self, mini_batch: int, row: int, count: int, what: str) -> Slab:
+        def cut(start: int, stop: int, number: int) -> None:
+            raise InputUnreadable(shown(self._path), what)
+
+        return Slab(
+            first_mini_batch=mini_batch,
+            end_mini_batch=mini_batch + 1,
+            rows_per_mini_batch=self._per,
+            row_count=count,
+            first_item=row,
+            cut=cut,
+        )
 
     def _slab(self, mini_batch: int, row: int, batch: pa.RecordBatch) -> Slab:
         byte_count = batch.nbytes

@@ -48,6 +48,11 @@ class RowStream:
         self._pieces.clear()
         self._reader.close()
 
+    def bad_rows(self, start: int, end: int) -> list[tuple[int, str]]:
+        """Rows among [start, end), already read, that cannot be given to anybody, and why."""
+        known: dict[int, str] = getattr(self._reader, "bad_rows", {})
+        return sorted((row, what) for row, what in known.items() if start <= row < end)
+
     def waiting_rows(self, row: int) -> int:
         """How many rows from `row` on are decoded already."""
         return self._end - row if self._row <= row < self._end else 0

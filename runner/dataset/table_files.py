@@ -5,7 +5,9 @@ A new format is one more module with the names of `TableFormat`, listed in `FORM
 
 from __future__ import annotations
 
+import lzma
 import os
+import zlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
@@ -21,6 +23,8 @@ FORMATS: tuple[TableFormat, ...] = (parquet_files, ipc_files, csv_files, jsonl_f
 _TEXT = (csv_files.NAME, jsonl_files.NAME)
 _SAID = {"parquet": parquet_files, "delimited": csv_files, "json_lines": jsonl_files}
 
+UNREADABLE = (OSError, ValueError, EOFError, zlib.error, lzma.LZMAError, pa.ArrowException)
+"""What reading a file that is damaged, or not what it claims to be, may raise."""
 _HEAD_BYTES = 8
 _COMPRESSED = frozenset({".gz", ".gzip", ".zst", ".zstd", ".bz2", ".xz", ".lz4"})
 _REFUSED = {
@@ -107,7 +111,7 @@ def probe_table_file(
     known = format_of(file.path, options)
     try:
         layout = known.layout(file.path, columns, options)
-    except (OSError, ValueError, pa.ArrowException) as error:
+    except UNREADABLE as error:
         raise unreadable(file.path, error) from error
     names = layout.schema.names
     doubled = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
@@ -120,7 +124,7 @@ def open_table_file(path: str, how: How = How()) -> TableReader:  # noqa: B008 -
     """Open a file for reading its rows."""
     try:
         return format_of(path, how.options).open_reader(path, how)
-    except (OSError, ValueError, pa.ArrowException) as error:
+    except UNREADABLE as error:
         raise unreadable(path, error) from error
 
 
