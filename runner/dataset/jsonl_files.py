@@ -33,8 +33,8 @@ def layout(path: str, columns: Collection[str] | None, options: TableOptions) ->
     begin = len(BOM) if head.startswith(BOM) else 0
     if head[begin:].lstrip()[:1] == b"[":
         raise ValueError("it is one JSON array; write one object a line (JSON lines)")
-    scanned = scan(path, options.encoding, begin, ",", "")
-    schema = told_schema(scanned, _told, ",", "") if scanned.row_count else pa.schema([])
+    scanned = scan(path, options.encoding, begin, "", "")
+    schema = told_schema(scanned, _told, "", "") if scanned.row_count else pa.schema([])
     return layout_of(scanned, schema)
 
 

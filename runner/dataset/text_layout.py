@@ -37,7 +37,9 @@ class Scanned:
 
 def scan(path: str, encoding: str, begin: int, delimiter: str, quote: str) -> Scanned:
     """Go over a file once from the byte `begin` on. ValueError when a quote is never closed."""
-    records = RecordScan(ord(delimiter), ord(quote) if quote else -1, mark_bytes=MARK_BYTES, offset=begin)
+    records = RecordScan(
+        ord(delimiter) if delimiter else -1, ord(quote) if quote else -1, mark_bytes=MARK_BYTES, offset=begin
+    )
     samples = _Samples(begin, delimiter, quote)
     at = begin
     with open_bytes(path, encoding) as stream:
@@ -88,7 +90,7 @@ def whole_records(sample: bytes, delimiter: str, quote: str, *, is_whole: bool) 
     """A sample up to the end of its last whole record."""
     if is_whole:
         return sample
-    records = RecordScan(ord(delimiter), ord(quote) if quote else -1, mark_bytes=1)
+    records = RecordScan(ord(delimiter) if delimiter else -1, ord(quote) if quote else -1, mark_bytes=1)
     records.feed(sample)
     marks = records.marks
     return sample[: marks[-1][1]] if len(marks) > 1 else sample

@@ -1,10 +1,15 @@
 cimport cython
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
+
+# None of these raises.
+cdef uint64_t equal_mask(const unsigned char *data, uint64_t pattern) noexcept nogil
+cdef uint64_t odd_counts(uint64_t bits) noexcept nogil
 
 @cython.final
 cdef class RecordScan:
-    cdef int delimiter
     # -1 for none: JSON lines.
+    cdef int delimiter
+    # -1 for none: every line break ends a record.
     cdef int quote
     cdef int64_t mark_bytes
     # Where the next block begins, and behind which offset the next mark is due.
@@ -12,13 +17,11 @@ cdef class RecordScan:
     cdef int64_t next_mark
     cdef int64_t count
     cdef int state
-    cdef bint is_after_cr
     cdef list rows
     cdef list offsets
 
     # None of these raises.
-    cdef bint is_simple(self, const unsigned char *data, int64_t size) noexcept nogil
-    cdef void scan_lines(self, const unsigned char *data, int64_t size) noexcept nogil
-    cdef int64_t skip_blank(self, const unsigned char *data, int64_t at, int64_t size) noexcept nogil
-    cdef void scan_all(self, const unsigned char *data, int64_t size) noexcept nogil
+    cdef void scan(self, const unsigned char *data, int64_t size) noexcept nogil
+    cdef bint scan_word(self, const unsigned char *data, int64_t at, bint has_quotes, bint has_crs) noexcept nogil
+    cdef void scan_letters(self, const unsigned char *data, int64_t at, int64_t end) noexcept nogil
     cdef void begin(self, int64_t offset) noexcept nogil

@@ -3,11 +3,16 @@
 The rules are those of the reader that parses the records afterwards: a quote opens a quoted field only at the field's
 beginning; within one a doubled quote is a quote, a single one ends the quoting, and what follows it up to the delimiter
 is taken as it is; line feed, carriage return and both together end a record outside of quotes; lines without a
-character are no records. For JSON lines, without a quote character, lines of white space are none either.
+character are no records. For JSON lines, without a delimiter, lines of white space are none either.
+
+Sixty-four bytes are looked at at once: one word says where the quotes are, and whether a byte lies inside of them is
+whether the quotes up to it are odd in number. That holds as long as every quote that opens follows a delimiter, a line
+break or a quote that has just closed. Where one does not, it is a letter like others, and these sixty-four bytes are
+gone through one by one.
 """
 
-from libc.stdint cimport int64_t
-from libc.string cimport memchr
+from libc.stdint cimport int64_t, uint64_t
+from libc.string cimport memchr, memcpy
 
 cimport cython
 
@@ -17,9 +22,40 @@ cdef enum:
     IN_FIELD = 2
     IN_QUOTES = 3
     AFTER_QUOTE = 4
-    NO_QUOTE = -1
+    NONE = -1
     LF = 10
     CR = 13
+    SPACE = 32
+    TAB = 9
+    WORD_BYTES = 64
+
+cdef uint64_t EACH = 0x0101010101010101
+cdef uint64_t LOW = 0x7F7F7F7F7F7F7F7F
+cdef uint64_t GATHER = 0x0102040810204080
+
+
+@cython.overflowcheck(False)
+cdef inline uint64_t equal_mask(const unsigned char *data, uint64_t pattern) noexcept nogil:
+    """Which of sixty-four bytes are the letter that `pattern` repeats: a bit for each, the first one lowest."""
+    cdef uint64_t mask = 0
+    cdef uint64_t word
+    cdef int index
+    for index in range(8):
+        memcpy(&word, data + 8 * index, 8)
+        word ^= pattern
+        word = ~(((word & LOW) + LOW) | word | LOW)
+        mask |= (((word >> 7) * GATHER) >> 56) << (8 * index)
+    return mask
+
+
+cdef inline uint64_t odd_counts(uint64_t bits) noexcept nogil:
+    """At each place, whether the bits up to and with it are odd in number."""
+    bits ^= bits << 1
+    bits ^= bits << 2
+    bits ^= bits << 4
+    bits ^= bits << 8
+    bits ^= bits << 16
+    return bits ^ bits << 32
 
 
 @cython.final
@@ -36,22 +72,16 @@ cdef class RecordScan:
         self.delimiter, self.quote = delimiter, quote
         self.mark_bytes, self.at, self.next_mark = mark_bytes, offset, offset
         self.state = LINE_START
-        self.is_after_cr = False
         self.count = 0
         self.rows, self.offsets = [], []
 
     def feed(self, const unsigned char[::1] block not None):
         """Take in the next bytes."""
-        cdef const unsigned char *data
         cdef int64_t size = block.shape[0]
         if size == 0:
             return
-        data = &block[0]
         with nogil:
-            if self.is_simple(data, size):
-                self.scan_lines(data, size)
-            else:
-                self.scan_all(data, size)
+            self.scan(&block[0], size)
         self.at += size
 
     @property
@@ -69,58 +99,77 @@ cdef class RecordScan:
         """Number and offset of the records that are marked, in order."""
         return list(zip(self.rows, self.offsets))
 
-    cdef bint is_simple(self, const unsigned char *data, int64_t size) noexcept nogil:
-        """Whether the block holds nothing but plain lines: most do, and those are found much faster."""
-        if self.state == IN_QUOTES or self.state == AFTER_QUOTE or self.is_after_cr:
-            return False
-        if self.quote != NO_QUOTE and memchr(data, self.quote, <size_t>size) != NULL:
-            return False
-        return memchr(data, CR, <size_t>size) == NULL
-
-    cdef void scan_lines(self, const unsigned char *data, int64_t size) noexcept nogil:
+    cdef void scan(self, const unsigned char *data, int64_t size) noexcept nogil:
+        cdef bint has_quotes = self.quote != NONE and memchr(data, self.quote, <size_t>size) != NULL
+        cdef bint has_crs = memchr(data, CR, <size_t>size) != NULL
         cdef int64_t at = 0
-        cdef const unsigned char *found
-        if self.state != LINE_START:
-            found = <const unsigned char *>memchr(data, LF, <size_t>size)
-            if found == NULL:
-                self.state = FIELD_START if data[size - 1] == self.delimiter else IN_FIELD
-                return
-            at = found - data + 1
-            self.state = LINE_START
-        while at < size:
-            if data[at] == LF:
-                at += 1
-                continue
-            if self.quote == NO_QUOTE and (data[at] == 32 or data[at] == 9):
-                at = self.skip_blank(data, at, size)
-                if at >= size or self.state == LINE_START:
-                    continue
+        while at + WORD_BYTES <= size:
+            if not self.scan_word(data, at, has_quotes, has_crs):
+                self.scan_letters(data, at, at + WORD_BYTES)
+            at += WORD_BYTES
+        self.scan_letters(data, at, size)
+
+    @cython.overflowcheck(False)
+    cdef bint scan_word(self, const unsigned char *data, int64_t at, bint has_quotes, bint has_crs) noexcept nogil:
+        """Take in sixty-four bytes at once; False, and nothing is done, when they are to be gone through singly."""
+        cdef uint64_t breaks = equal_mask(data + at, LF * EACH)
+        cdef uint64_t inside = 0
+        cdef uint64_t quotes, opening, before, begins
+        cdef int last = data[at + WORD_BYTES - 1]
+        cdef int64_t place
+        if has_crs:
+            breaks |= equal_mask(data + at, CR * EACH)
+        if has_quotes:
+            quotes = equal_mask(data + at, <uint64_t>self.quote * EACH)
+            if quotes:
+                inside = odd_counts(quotes)
+                if self.state == IN_QUOTES:
+                    inside = ~inside
+                opening = quotes & inside
+                if opening:
+                    before = (breaks | quotes | equal_mask(data + at, <uint64_t>self.delimiter * EACH)) << 1
+                    if opening & ~(before | (self.state != IN_FIELD)):
+                        return False
+            elif self.state == IN_QUOTES:
+                return True
+        elif self.state == IN_QUOTES:
+            return True
+        breaks &= ~inside
+        begins = ((breaks << 1) | (self.state == LINE_START)) & ~breaks
+        if begins:
+            if self.delimiter == NONE:
+                before = equal_mask(data + at, SPACE * EACH) | equal_mask(data + at, TAB * EACH)
+                if begins & before:
+                    return False
+            place = self.at + at
+            if place + WORD_BYTES <= self.next_mark:
+                while begins:
+                    begins &= begins - 1
+                    self.count += 1
             else:
-                self.begin(self.at + at)
-            found = <const unsigned char *>memchr(data + at, LF, <size_t>(size - at))
-            if found == NULL:
-                self.state = FIELD_START if data[size - 1] == self.delimiter else IN_FIELD
-                return
-            at = found - data + 1
-
-    cdef int64_t skip_blank(self, const unsigned char *data, int64_t at, int64_t size) noexcept nogil:
-        """Go over white space at the beginning of a line; the record, if there is one, begins behind it."""
-        while at < size and (data[at] == 32 or data[at] == 9):
-            at += 1
-        if at >= size or data[at] == LF:
+                while begins:
+                    if begins & 1:
+                        self.begin(place)
+                    begins >>= 1
+                    place += 1
+        if inside >> 63:
+            self.state = IN_QUOTES
+        elif breaks >> 63:
             self.state = LINE_START
+        elif last == self.quote:
+            self.state = AFTER_QUOTE
+        elif last == self.delimiter:
+            self.state = FIELD_START
         else:
-            self.begin(self.at + at)
             self.state = IN_FIELD
-        return at
+        return True
 
-    cdef void scan_all(self, const unsigned char *data, int64_t size) noexcept nogil:
-        cdef int64_t at = 0
+    cdef void scan_letters(self, const unsigned char *data, int64_t at, int64_t end) noexcept nogil:
         cdef int letter
         cdef const unsigned char *found
-        while at < size:
+        while at < end:
             if self.state == IN_QUOTES:
-                found = <const unsigned char *>memchr(data + at, self.quote, <size_t>(size - at))
+                found = <const unsigned char *>memchr(data + at, self.quote, <size_t>(end - at))
                 if found == NULL:
                     return
                 at = found - data + 1
@@ -128,26 +177,23 @@ cdef class RecordScan:
                 continue
             letter = data[at]
             if letter == LF or letter == CR:
-                self.is_after_cr = letter == CR
                 self.state = LINE_START
-                at += 1
-                continue
-            self.is_after_cr = False
-            if self.state == LINE_START:
-                if self.quote == NO_QUOTE and (letter == 32 or letter == 9):
-                    at += 1
-                    continue
-                self.begin(self.at + at)
-                self.state = FIELD_START
-            if letter == self.quote and self.quote != NO_QUOTE:
-                if self.state == FIELD_START or self.state == AFTER_QUOTE:
-                    self.state = IN_QUOTES
+            else:
+                if self.state == LINE_START:
+                    if self.delimiter == NONE and (letter == SPACE or letter == TAB):
+                        at += 1
+                        continue
+                    self.begin(self.at + at)
+                    self.state = FIELD_START
+                if letter == self.quote:
+                    if self.state == FIELD_START or self.state == AFTER_QUOTE:
+                        self.state = IN_QUOTES
+                    else:
+                        self.state = IN_FIELD
+                elif letter == self.delimiter:
+                    self.state = FIELD_START
                 else:
                     self.state = IN_FIELD
-            elif letter == self.delimiter and self.quote != NO_QUOTE:
-                self.state = FIELD_START
-            else:
-                self.state = IN_FIELD
             at += 1
 
     cdef void begin(self, int64_t offset) noexcept nogil:
