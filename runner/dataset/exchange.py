@@ -1,33 +1,47 @@
 """Rows to groups by key: scattered by the high bits of a hash into spill files, then grouped bucket by bucket.
 
 Buckets are ranges of the hash, so how many there are never shows: groups are numbered by their hash, those of equal
-hash by their first row, and rows keep the order of the input. A bucket that is larger than the budget is scattered
-again by further bits; one that holds a single hash is in order as it is, and is only copied. Nothing here is named by
-the journal: until the plan is stored it can be made anew, and afterwards the files of groups are its input.
+hash by their first row, and rows keep the order of the input. What fits the budget as it comes is not scattered. A
+bucket that is larger than the budget is scattered again by further bits; one that holds a single hash is in order as
+it is, and is only copied. Nothing here is named by the journal: until the plan is stored it can be made anew, and
+afterwards the files of groups are its input.
+
+A second thread takes rows into their new order while this one reads, hashes and writes.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from runner.dataset.key_hash import differs_from_next, hashes_of
+from runner.dataset._keys import order_by_hash
+from runner.dataset.key_hash import Words, differs_from_next, hashes_of, keys_as_tuples
 from runner.dataset.storage import telling
 
 HASH = "\0hash"
 """The column of hashes in spill files; no input has a name with a zero byte."""
-SPILL_BYTES = 4 << 20
-"""Rows of a bucket are gathered to about this much before they are written."""
+SCATTER_BYTES = 64 << 20
+"""At most so much is put into the order of its buckets at once; a bucket's share is one write."""
+MOST_BUCKET_BYTES = 1 << 30
 BATCH_ROWS = 65_536
-MOST_BITS = 8
+WRITE_ROWS = 8 * BATCH_ROWS
+"""Rows that are put into their order, and written, at once."""
+LEAST_BITS, MOST_BITS = 2, 8
 HASH_BITS = 64
+THREADS = 2
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,17 +65,30 @@ class Groups:
 
 
 class Exchange:
-    """Groups the rows of a table by `keys`, with at most about `budget_bytes` of them in memory at a time."""
+    """Groups the rows of a table by `keys`, with at most about `budget_bytes` of them in memory at a time.
 
-    def __init__(self, schema: pa.Schema, keys: Sequence[str], folder: Path, budget_bytes: int) -> None:
+    A bucket is joined and put in order by copies, so it may have a quarter of the budget, and never so much that the
+    offsets of text would not fit 32 bits.
+    """
+
+    def __init__(
+        self,
+        schema: pa.Schema,
+        keys: Sequence[str],
+        folder: Path,
+        budget_bytes: int,
+        hashes: Callable[[Sequence[pa.Array]], Words] = hashes_of,
+    ) -> None:
         self._schema, self._keys, self._folder = schema, tuple(keys), folder
-        self._budget_bytes = max(budget_bytes, 1)
+        self._bucket_bytes = max(min(budget_bytes // 4, MOST_BUCKET_BYTES), 1)
+        self._hashes = hashes
         self._files: list[GroupFile] = []
         self._counts: list[npt.NDArray[np.int64]] = []
         self._key_tables: list[pa.Table] = []
+        self._spill_count = 0
 
     def run(self, batches: Iterable[pa.RecordBatch], byte_count: int) -> Groups:
-        """Group all rows, of which there are about `byte_count` bytes.
+        """Group all rows, of which there are about `byte_count` bytes. What lies in the folder is removed first.
 
         Raises:
             StorageFailed: the disk said no.
@@ -70,7 +97,8 @@ class Exchange:
             if self._folder.exists():
                 shutil.rmtree(self._folder)
             self._folder.mkdir(parents=True)
-            self._split(self._hashed(batches), byte_count, 0)
+            with ThreadPoolExecutor(THREADS, "exchange") as self._threads:
+                self._split(self._hashed(batches), byte_count, 0)
         keys = pa.schema([self._schema.field(name) for name in self._keys])
         return Groups(
             tuple(self._files),
@@ -79,108 +107,158 @@ class Exchange:
         )
 
     def _hashed(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for batch in batches:
-            if batch.num_rows:
-                hashes = hashes_of([batch.column(name) for name in self._keys])
-                yield batch.append_column(HASH, pa.array(hashes))
+        def hashed(batch: pa.RecordBatch) -> pa.RecordBatch:
+            hashes = self._hashes([batch.column(name) for name in self._keys])
+            return batch.append_column(HASH, pa.array(hashes))
 
+        return self._ahead(hashed, (batch for batch in batches if batch.num_rows))
+
+    def _ahead(self, work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+        """`map` with as many calls under way as there are threads."""
+        waiting: deque[Future[R]] = deque()
+        for item in items:
+            if len(waiting) == THREADS:
+                yield waiting.popleft().result()
+            waiting.append(self._threads.submit(work, item))
+        while waiting:
+            yield waiting.popleft().result()
+
+    # ---- buckets ----------------------------------------------------------------------------------------
     def _split(self, batches: Iterator[pa.RecordBatch], byte_count: int, used_bits: int) -> None:
         """Group what fits the budget; scatter what does not by the next bits of the hash."""
-        bits = min(max(byte_count // self._budget_bytes, 0).bit_length(), MOST_BITS, HASH_BITS - used_bits)
-        if not bits:
-            self._group(list(batches))
-            return
-        for spill in self._scatter(batches, bits, used_bits):
-            self._bucket(spill, used_bits + bits)
+        gathered: list[pa.RecordBatch] = []
+        if byte_count <= self._bucket_bytes or used_bits >= HASH_BITS:
+            size = 0
+            for batch in batches:
+                gathered.append(batch)
+                size += batch.nbytes
+                if size > self._bucket_bytes and used_bits < HASH_BITS:  # it is more than was thought
+                    break
+            else:
+                self._group(gathered, used_bits)
+                return
+        bits = min(max((byte_count // self._bucket_bytes).bit_length(), LEAST_BITS), MOST_BITS, HASH_BITS - used_bits)
+        for spill in self._scatter(chain(gathered, batches), bits, used_bits):
+            if spill.row_count:
+                self._bucket(spill, used_bits + bits)
+            spill.remove()
 
     def _scatter(self, batches: Iterator[pa.RecordBatch], bits: int, used_bits: int) -> list[_Spill]:
         shift = np.uint64(HASH_BITS - used_bits - bits)
         mask = np.uint64((1 << bits) - 1)
-        spills = [_Spill(self._folder / f"spill-{used_bits}-{number:03d}") for number in range(1 << bits)]
-        for batch in batches:
+        spills = [self._spill() for _ in range(1 << bits)]
+
+        def in_order(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, list[int]]:
             bucket = ((batch.column(HASH).to_numpy() >> shift) & mask).astype(np.uint8)
-            order = np.argsort(bucket, kind="stable")
-            rows = batch.take(pa.array(order))
-            ends = np.searchsorted(bucket[order], np.arange(1 << bits), side="right")
+            order = np.argsort(bucket, kind="stable")  # of such small numbers this is a radix sort
+            counts = np.bincount(bucket, minlength=1 << bits)
+            return batch.take(pa.array(order)), np.cumsum(counts).tolist()
+
+        # Rows are written before the next are put in order, so nothing small keeps something large in memory.
+        for rows, ends in self._ahead(in_order, _joined_to(batches, self._at_once())):
             start = 0
-            for number, end in enumerate(ends.tolist()):
+            for spill, end in zip(spills, ends, strict=True):
                 if end > start:
-                    spills[number].add(rows.slice(start, end - start))
+                    spill.add(rows.slice(start, end - start))
                 start = end
         for spill in spills:
             spill.finish()
         return spills
 
+    def _at_once(self) -> int:
+        # As many are waiting, in work and being written as there are threads, each beside its copy.
+        return max(min(SCATTER_BYTES, self._bucket_bytes // (2 * THREADS)), 1)
+
+    def _spill(self) -> _Spill:
+        self._spill_count += 1
+        return _Spill(self._folder / f"spill-{self._spill_count:06d}")
+
     def _bucket(self, spill: _Spill, used_bits: int) -> None:
-        if not spill.row_count:
-            return
-        if spill.byte_count <= self._budget_bytes or used_bits >= HASH_BITS:
-            self._group(list(spill.read()))
+        if spill.byte_count <= self._bucket_bytes:
+            self._group(list(spill.read()), used_bits)
         elif spill.lowest == spill.highest:
             self._copy(spill)
         else:
             self._split(spill.read(), spill.byte_count, used_bits)
-        spill.remove()
 
-    def _group(self, batches: list[pa.RecordBatch]) -> None:
-        """Sort the rows of one bucket by hash, in the order of the input within each."""
+    # ---- groups -----------------------------------------------------------------------------------------
+    def _group(self, batches: list[pa.RecordBatch], used_bits: int) -> None:
+        """Put the rows of one bucket in the order of their hashes, and within each in that of the input."""
         if not batches:
             return
         table = pa.Table.from_batches(batches).combine_chunks()
-        hashes = table.column(HASH).to_numpy()
-        order = np.argsort(hashes, kind="stable")
-        table = table.take(pa.array(order))
-        hashes = hashes[order]
-        columns = [_whole(table.column(name)) for name in self._keys]
+        batches.clear()
+        order = order_by_hash(table.column(HASH).to_numpy(), used_bits)
+        hashes = table.column(HASH).to_numpy()[order]
+        columns = self._taken(table, self._keys, order)
         same_hash = hashes[1:] == hashes[:-1]
         differs = differs_from_next(columns)
         if (differs & same_hash).any():
-            table = table.take(pa.array(_apart(columns, same_hash)))
-            columns = [_whole(table.column(name)) for name in self._keys]
+            apart = _apart(columns, differs, same_hash)
+            order = order[apart]
+            columns = self._taken(table, self._keys, order)
             differs = differs_from_next(columns)
         starts = np.concatenate([[0], np.flatnonzero(differs | ~same_hash) + 1])
-        self._key_tables.append(table.select(self._keys).take(pa.array(starts)))
-        self._counts.append(np.diff(np.append(starts, table.num_rows)).astype(np.int64))
-        self._write(table.drop_columns(HASH).to_batches(BATCH_ROWS))
+        self._key_tables.append(pa.table(columns, names=self._keys).take(pa.array(starts)))
+        self._counts.append(np.diff(np.append(starts, len(order))).astype(np.int64))
+        del columns, hashes, differs, same_hash
+        table = table.drop_columns(HASH)
+        pieces = (order[at : at + WRITE_ROWS] for at in range(0, len(order), WRITE_ROWS))
+        self._write(self._ahead(lambda rows: table.take(pa.array(rows)), pieces))
+
+    def _taken(self, table: pa.Table, names: Sequence[str], order: npt.NDArray[np.int64]) -> list[pa.Array]:
+        rows = pa.array(order)
+        return list(self._ahead(lambda name: _whole(table.column(name).take(rows)), names))
 
     def _copy(self, spill: _Spill) -> None:
         """One hash, and so but for collisions one group, larger than the budget: its rows stand in order already."""
-        first: pa.RecordBatch | None = None
+        first = next(spill.read()).slice(0, 1)
+        own = [first.column(name) for name in self._keys]
+        others = self._spill()
         count = 0
 
         def rows() -> Iterator[pa.RecordBatch]:
-            nonlocal first, count
+            nonlocal count
             for batch in spill.read():
-                first = batch if first is None else first
-                joined = [_joined(first.column(name), batch.column(name)) for name in self._keys]
-                if differs_from_next(joined).any():
-                    raise ValueError("two keys of more rows than fit the memory budget have one hash; raise `memory`")
+                is_own = self._is_key(own, batch)
+                if not is_own.all():
+                    others.add(batch.filter(pa.array(~is_own)))
+                    batch = batch.filter(pa.array(is_own))
                 count += batch.num_rows
                 yield batch.drop_columns([HASH])
 
-        self._write(rows())
-        assert first is not None
-        self._key_tables.append(pa.Table.from_batches([first.slice(0, 1)]).select(self._keys))
+        self._write(pa.Table.from_batches([batch]) for batch in rows())
+        others.finish()
+        self._key_tables.append(pa.Table.from_batches([first]).select(self._keys))
         self._counts.append(np.array([count], np.int64))
+        if others.row_count:
+            self._copy(others)
+            others.remove()
 
-    def _write(self, batches: Iterable[pa.RecordBatch]) -> None:
+    def _is_key(self, own: Sequence[pa.Array], batch: pa.RecordBatch) -> npt.NDArray[np.bool_]:
+        """For each row whether it has these keys: each is put behind one that has, and compared with it."""
+        pairs = np.repeat(np.arange(batch.num_rows + 1), 2)[1:-1]
+        pairs[::2] = 0
+        columns = []
+        for key, name in zip(own, self._keys, strict=True):
+            columns.append(pa.concat_arrays([key, batch.column(name)]).take(pa.array(pairs)))
+        return ~differs_from_next(columns)[::2]
+
+    def _write(self, tables: Iterable[pa.Table]) -> None:
         path = self._folder / f"groups-{len(self._files):05d}.arrow"
         rows = 0
         with pa.OSFile(os.fsencode(path), "wb") as sink, pa.ipc.new_file(sink, self._schema) as writer:
-            for batch in batches:
-                rows += batch.num_rows
-                for start in range(0, batch.num_rows, BATCH_ROWS):
-                    writer.write_batch(batch.slice(start, BATCH_ROWS))
+            for table in tables:
+                rows += table.num_rows
+                writer.write_table(table, max_chunksize=BATCH_ROWS)
         self._files.append(GroupFile(str(path), rows, path.stat().st_size))
 
 
 class _Spill:
-    """The rows of one bucket on their way: gathered, then appended to a stream of batches."""
+    """The rows of one bucket on their way, as a stream of batches in a file."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._waiting: list[pa.RecordBatch] = []
-        self._waiting_bytes = 0
         self._sink: pa.NativeFile | None = None
         self._writer: pa.RecordBatchStreamWriter | None = None
         self.row_count = 0
@@ -191,26 +269,15 @@ class _Spill:
         """Append rows."""
         hashes = batch.column(HASH).to_numpy()
         self.lowest, self.highest = min(self.lowest, int(hashes.min())), max(self.highest, int(hashes.max()))
-        size = batch.nbytes
         self.row_count += batch.num_rows
-        self.byte_count += size
-        self._waiting.append(batch)
-        self._waiting_bytes += size
-        if self._waiting_bytes >= SPILL_BYTES:
-            self._flush()
-
-    def _flush(self) -> None:
-        if self._waiting:
-            whole = pa.concat_batches(self._waiting)
-            if self._writer is None:
-                self._sink = pa.OSFile(os.fsencode(self._path), "wb")
-                self._writer = pa.ipc.new_stream(self._sink, whole.schema)
-            self._writer.write_batch(whole)
-            self._waiting, self._waiting_bytes = [], 0
+        self.byte_count += batch.nbytes
+        if self._writer is None:
+            self._sink = pa.OSFile(os.fsencode(self._path), "wb")
+            self._writer = pa.ipc.new_stream(self._sink, batch.schema)
+        self._writer.write_batch(batch)
 
     def finish(self) -> None:
         """Nothing more comes."""
-        self._flush()
         if self._writer is not None and self._sink is not None:
             self._writer.close()
             self._sink.close()
@@ -225,18 +292,34 @@ class _Spill:
         self._path.unlink(missing_ok=True)
 
 
+def _joined_to(batches: Iterable[pa.RecordBatch], byte_count: int) -> Iterator[pa.RecordBatch]:
+    """Neighbours together, up to so many bytes."""
+    gathered: list[pa.RecordBatch] = []
+    size = 0
+    for batch in batches:
+        gathered.append(batch)
+        size += batch.nbytes
+        if size >= byte_count:
+            yield pa.concat_batches(gathered)
+            gathered, size = [], 0
+    if gathered:
+        yield pa.concat_batches(gathered)
+
+
 def _whole(column: pa.ChunkedArray) -> pa.Array:
     return column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
 
 
-def _joined(first: pa.Array, others: pa.Array) -> pa.Array:
-    return pa.concat_arrays([first.slice(0, 1), others])
-
-
-def _apart(columns: Sequence[pa.Array], same_hash: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+def _apart(
+    columns: Sequence[pa.Array], differs: npt.NDArray[np.bool_], same_hash: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.int64]:
     """An order that keeps rows of one hash together but those of each key apart, by the first row of each key."""
+    order = np.arange(len(same_hash) + 1)
     run = np.concatenate([[0], np.cumsum(~same_hash)])
-    keys = list(zip(run.tolist(), *(column.to_pylist() for column in columns), strict=True))
-    numbers: dict[tuple[object, ...], int] = {}
-    ranks = [numbers.setdefault(tuple(map(repr, key)), len(numbers)) for key in keys]
-    return np.lexsort((np.arange(len(ranks)), ranks, run)).astype(np.int64)
+    for number in np.unique(run[1:][differs & same_hash]):
+        start, end = np.searchsorted(run, [number, number + 1])
+        keys = keys_as_tuples([column.slice(start, end - start) for column in columns])
+        ranks: dict[tuple[bytes | int, ...], int] = {}
+        numbers = [ranks.setdefault(key, len(ranks)) for key in keys]
+        order[start:end] = start + np.argsort(numbers, kind="stable")
+    return order

@@ -22,8 +22,8 @@ Words = npt.NDArray[np.uint64]
 
 
 def is_key_type(kind: pa.DataType) -> bool:
-    """Whether rows can be grouped by a column of this type: nested values cannot."""
-    return not (pa.types.is_nested(kind) or pa.types.is_null(kind)) or pa.types.is_null(kind)
+    """Whether rows can be grouped by a column of this type: not by nested values, nor by calendar intervals."""
+    return not (pa.types.is_nested(kind) or pa.types.is_interval(kind))
 
 
 def hashes_of(columns: Sequence[pa.Array]) -> Words:
@@ -56,6 +56,18 @@ def differs_from_next(columns: Sequence[pa.Array]) -> npt.NDArray[np.bool_]:
     return differs
 
 
+def keys_as_tuples(columns: Sequence[pa.Array]) -> list[tuple[bytes | int, ...]]:
+    """Each row's keys as something that is equal exactly when they are."""
+    parts: list[list[bytes | int]] = []
+    for column in columns:
+        parts.append(_is_null(column).tolist())
+        if _is_text(column.type):
+            parts.append(pc.fill_null(column.cast(pa.large_binary()), b"").to_pylist())
+        else:
+            parts.extend(words.tolist() for words in words_of(column))
+    return list(zip(*parts, strict=True))
+
+
 def words_of(column: pa.Array) -> list[Words]:
     """A column of fixed width as one or more columns of words; nulls are 0."""
     kind = column.type
@@ -82,6 +94,8 @@ def words_of(column: pa.Array) -> list[Words]:
 
 def _decimal_words(column: pa.Array) -> list[Words]:
     """All digits, at the scale that all rows of the column share."""
+    if column.type.bit_width < 128:
+        column = column.cast(pa.decimal128(column.type.precision, column.type.scale))
     width = column.type.byte_width
     if column.null_count:
         column = pc.fill_null(column, pa.scalar(0, column.type))
