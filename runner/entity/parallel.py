@@ -5,7 +5,7 @@ Nothing here refers to the YAML any more: paths are absolute, bindings are subst
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from runner.entity.table import TableOptions
@@ -53,7 +53,14 @@ class OutputSpec:
     keep_columns: tuple[str, ...] = ()
     part_size_bytes: int = 128 * 1024 * 1024
     compression: str = "none"
+    partition_by: tuple[str, ...] = ()
+    """Columns whose values name the folders `name=value` that rows are published in."""
     overwrite: bool = False
+
+    @property
+    def staged(self) -> OutputSpec:
+        """How parts are written before they are published: rows that are still to go to folders keep their types."""
+        return replace(self, format="ipc", compression="none", partition_by=()) if self.partition_by else self
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

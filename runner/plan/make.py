@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from runner.dataset.partition import names_folders
+from runner.dataset.schemas import decode_schema
 from runner.entity.parallel import ParallelSpec
 from runner.entity.plan import Plan
 from runner.errors import ArgumentInvalid
@@ -29,4 +31,20 @@ def make_plan(spec: ParallelSpec, path: Path | None = None, tell: Tell = say_not
         if path is None:
             raise ArgumentInvalid("partition_keys", "need a place beside the plan")
         return plan_by_keys(spec, path, tell)
-    return plan_files(spec) if kinds == {"files"} else plan_tables(spec)
+    if kinds == {"files"}:
+        return plan_files(spec)
+    plan = plan_tables(spec)
+    _check_folders(spec, plan)
+    return plan
+
+
+def _check_folders(spec: ParallelSpec, plan: Plan) -> None:
+    """Refuse what is seen to be no name of a folder before `run` has done all its work."""
+    if spec.output is None:
+        return
+    schema = decode_schema(plan.schema)
+    for name in spec.output.partition_by:
+        at = schema.get_field_index(name) if name in spec.output.keep_columns else -1
+        if at >= 0 and not names_folders(schema.field(at).type):
+            what = f"names {name!r}, a column of {schema.field(at).type}; folders are named by integers, text or dates"
+            raise ArgumentInvalid("partition_by", what)

@@ -65,6 +65,9 @@ def redrivable(store: Store, job: JobState, code: str) -> Iterator[str]:
 
 def _check(job: JobState, folder: JobFolder) -> None:
     if job.status is JobStatus.COMPLETED or folder.redrive.is_file():
+        output = read_spec(folder).output
+        if output is not None and output.partition_by:
+            raise refusal(job, _VERB, "nothing can be put into an output that partition_by divides; submit it anew")
         return
     if job.status in (JobStatus.FAILED, JobStatus.CANCELED):
         raise refusal(job, _VERB, f"`runner resume {job.name}` tries what it has set aside again, and the rest")

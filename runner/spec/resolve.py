@@ -190,6 +190,7 @@ def _output(
         file_name=read.get("append_row_file_name"),
         frame_header=read.get("append_row_dataframe_header"),
         keep_columns=_tuple(runner.get("keep_columns")),
+        partition_by=_tuple(runner.get("partition_by")),
         part_size_bytes=_bytes(runner.get("part_size")),
         compression=runner.get("compression"),
         overwrite=runner.get("overwrite"),

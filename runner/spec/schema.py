@@ -24,7 +24,6 @@ KIND = "parallel"
 THRESHOLD = Whole(low=-1)
 LOGGING_LEVEL = Choice(("DEBUG", "INFO", "WARNING"))
 LATER = {
-    "partition_by": "published in folders by key",
     "infer": "types of CSV columns",
 }
 """Keys of `runner:` that are known and mean something this version cannot do; refused, never ignored."""
@@ -76,6 +75,7 @@ RUNNER = Table(
         "output_format": Key(Choice(("text", "csv", "jsonl", "parquet", "ipc")), "how results are written", "text"),
         "compression": Key(Choice(("none", "gzip", "zstd")), "of what is written", "none"),
         "keep_columns": Key(_COLUMNS, "input columns written in front of what run() returns"),
+        "partition_by": Key(_COLUMNS, "columns whose values name the folders of the output"),
         "part_size": Key(byte_count, "about the size of one file of an output folder", "128mb"),
         "memory": Key(byte_count, "of one worker"),
         "bisect": Key(flag, "find the items that make a mini-batch fail", "false"),
