@@ -21,13 +21,15 @@ def save_keys(keys: pa.Table, plan_path: str | os.PathLike[str]) -> None:
     """Write one row of values for each group; before the plan, which says how many there are."""
     path = keys_of(plan_path)
     with telling(path, "the plan cannot be written"):
-        with pa.OSFile(os.fsencode(path), "wb") as sink, pa.ipc.new_file(sink, keys.schema) as writer:
+        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+        with pa.OSFile(os.fsencode(partial), "wb") as sink, pa.ipc.new_file(sink, keys.schema) as writer:
             writer.write_table(keys.combine_chunks(), max_chunksize=1 << 16)
-        descriptor = os.open(path, os.O_RDONLY)
+        descriptor = os.open(partial, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+        partial.replace(path)
 
 
 class KeyValues:

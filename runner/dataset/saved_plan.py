@@ -17,9 +17,9 @@ from typing import BinaryIO, Literal
 
 import msgspec
 
-from runner.dataset.key_values import KeyValues
+from runner.dataset.key_values import KeyValues, keys_of
 from runner.dataset.listing import shown
-from runner.entity.plan import PLAN_VERSION, Plan, PlanFile, Unit
+from runner.entity.plan import PLAN_VERSION, Plan, PlanFile, Unit, no_key
 from runner.errors import InputChanged, InputUnreadable, StorageFailed
 
 _BLOCK_LINES = 10_000
@@ -36,6 +36,7 @@ class _Header(msgspec.Struct, kw_only=True):
     fingerprint: str
     keys: tuple[str, ...] = ()
     bounds_crc32: int = 0
+    keys_crc32: int = 0
 
 
 class _Trailer(msgspec.Struct, kw_only=True):
@@ -49,12 +50,14 @@ class _Trailer(msgspec.Struct, kw_only=True):
 def save_plan(plan: Plan, path: str | os.PathLike[str]) -> None:
     """Write the plan; after the return it survives a crash of the machine."""
     target = Path(path)
+    keys_crc32 = 0
     if plan.keys:
         _save_bounds(plan, target)
+        keys_crc32 = _keys_crc32(target)
     partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
         with partial.open("wb") as file:
-            _write(plan, file)
+            _write(plan, file, keys_crc32)
             file.flush()
             os.fsync(file.fileno())
         partial.replace(target)
@@ -74,20 +77,32 @@ def bounds_of(path: str | os.PathLike[str]) -> Path:
 
 def _save_bounds(plan: Plan, target: Path) -> None:
     """Before the plan itself, whose checksum of them says that they belong together."""
+    path = bounds_of(target)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        with bounds_of(target).open("wb") as file:
+        with partial.open("wb") as file:
             file.write(memoryview(plan.bounds).cast("B"))  # type: ignore[arg-type] # an array of int64
             file.flush()
             os.fsync(file.fileno())
+        partial.replace(path)
     except OSError as error:
-        raise StorageFailed(str(bounds_of(target)), f"the plan cannot be written: {error.strerror}") from error
+        raise StorageFailed(str(path), f"the plan cannot be written: {error.strerror}") from error
 
 
-def _key_texts(path: Path) -> Callable[[int], str]:
+def _keys_crc32(target: Path) -> int:
+    """Of the values of the keys, which were saved before."""
+    try:
+        with keys_of(target).open("rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as mapped:
+            return zlib.crc32(mapped)
+    except OSError as error:
+        raise InputUnreadable(str(keys_of(target)), error.strerror or str(error)) from error
+
+
+def _key_texts(path: Path) -> Callable[[int], str | None]:
     """Looks keys up when the first is asked for: most readers of a plan never do."""
     opened: list[KeyValues] = []
 
-    def text_of(mini_batch: int) -> str:
+    def text_of(mini_batch: int) -> str | None:
         if not opened:
             opened.append(KeyValues(path))
         return opened[0].text_of(mini_batch)
@@ -100,6 +115,8 @@ def _load_bounds(path: Path, header: _Header) -> memoryview:
         mapped = memoryview(mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ))
     if zlib.crc32(mapped) != header.bounds_crc32 or len(mapped) != 8 * (header.mini_batch_count + 1):
         raise ValueError("the bounds of its groups are damaged")
+    if _keys_crc32(path) != header.keys_crc32:
+        raise ValueError("the keys of its groups are damaged")
     return mapped.cast("q")
 
 
@@ -111,7 +128,7 @@ def _sync_folder(path: Path) -> None:
         os.close(folder)
 
 
-def _write(plan: Plan, file: BinaryIO) -> None:
+def _write(plan: Plan, file: BinaryIO, keys_crc32: int) -> None:
     checksum = 0
 
     def put(block: bytes) -> int:
@@ -130,6 +147,7 @@ def _write(plan: Plan, file: BinaryIO) -> None:
         fingerprint=plan.fingerprint,
         keys=plan.keys,
         bounds_crc32=zlib.crc32(memoryview(plan.bounds).cast("B")) if plan.keys else 0,  # type: ignore[arg-type]
+        keys_crc32=keys_crc32,
     )
     encoder = msgspec.json.Encoder()
     units_at = put(encoder.encode(header) + b"\n")
@@ -171,6 +189,7 @@ def _decode(data: bytes, path: Path) -> Plan:
     units = msgspec.json.Decoder(Unit).decode_lines(view[trailer.units_at : body_end])
     if (len(files), len(units)) != (trailer.file_count, trailer.unit_count):
         raise ValueError("its counts are wrong")
+    bounds = _load_bounds(path, header) if header.keys else ()
     return Plan(
         kind=header.kind,
         inputs=header.inputs,
@@ -182,8 +201,8 @@ def _decode(data: bytes, path: Path) -> Plan:
         schema=header.schema,
         fingerprint=header.fingerprint,
         keys=header.keys,
-        bounds=_load_bounds(path, header) if header.keys else (),
-        **({"key_of": _key_texts(path)} if header.keys else {}),
+        bounds=bounds,
+        key_of=_key_texts(path) if header.keys else no_key,
     )
 
 

@@ -30,7 +30,7 @@ class PlanFile:
     is_moved: bool = False
     """Whether it holds rows of other files that were grouped by key; then its path says nothing of them."""
     marks: tuple[tuple[int, int], ...] = ()
-    """Of text: number and offset of records at which the file can be entered."""
+    """Number and offset of records at which the file can be entered; of ORC the number of the stripe."""
     names: tuple[str, ...] = ()
     """Of text: its columns in order."""
 
@@ -59,7 +59,8 @@ class Span:
     item_count: int
 
 
-def _no_key(mini_batch: int) -> str | None:
+def no_key(mini_batch: int) -> str | None:
+    """There are no keys."""
     return None
 
 
@@ -82,7 +83,7 @@ class Plan:
     """Partition keys: then a mini-batch is all rows, or files, with the same values of these columns."""
     bounds: Sequence[int] = field(default=(), repr=False, compare=False)
     """With keys, where each mini-batch begins and the last one ends: rows (or files) counted over all files."""
-    key_of: Callable[[int], str | None] = field(default=_no_key, repr=False, compare=False)
+    key_of: Callable[[int], str | None] = field(default=no_key, repr=False, compare=False)
     """The values of the keys of a mini-batch as a JSON object; None without keys."""
     unit_starts: tuple[int, ...] = field(default=(), repr=False, compare=False)
     file_starts: tuple[int, ...] = field(default=(), repr=False, compare=False)

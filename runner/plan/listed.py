@@ -17,13 +17,13 @@ import msgspec
 
 from runner.dataset.frames import check_format
 from runner.dataset.listing import ListedFile, list_files, list_table, shown
-from runner.dataset.path_columns import path_values
+from runner.dataset.path_columns import Values, path_values
 from runner.dataset.table_files import TableFile, check_one_format, probe_table_file
 from runner.dataset.table_schema import table_schema
 from runner.entity.parallel import ParallelSpec, SplitInput
 from runner.entity.plan import Plan, PlanFile, Unit
 from runner.entity.table import TableOptions
-from runner.errors import ArgumentInvalid, EmptyInput
+from runner.errors import ArgumentInvalid, EmptyInput, SchemaMismatch
 from runner.plan.cut import ALGORITHM_VERSION, Rows, cut_files, cut_rows, rows_per_mini_batch
 
 _PROBE_THREADS = 16
@@ -73,7 +73,12 @@ class Probed:
     """Rows that are not left out."""
 
 
-def plan_tables(spec: ParallelSpec) -> Plan:
+def plan_tables(spec: ParallelSpec, keys: Sequence[str] = ()) -> Plan:
+    """The plan of tables by sizes; `keys` are columns that no file may lack when others have them.
+
+    Raises:
+        SchemaMismatch: files do not fit together.
+    """
     if spec.mini_batch_size.kind == "files":
         raise ArgumentInvalid(
             "mini_batch_size", "must be a size or a number of rows for a table, like 1mb or '1000 rows'"
@@ -83,8 +88,10 @@ def plan_tables(spec: ParallelSpec) -> Plan:
     read = None if spec.columns is None else frozenset((*spec.columns, *keep))
     found = [table for index, split in enumerate(spec.inputs) for table in _probe_input(index, split, read)]
     in_paths = [path_values(each.root, each.table.file.path, spec.inputs[each.input].table) for each in found]
-    options = spec.inputs[0].table
-    schema = table_schema([each.table for each in found], in_paths, options, spec.columns, keep)
+    _check_keys(keys, found, in_paths)
+    options = [split.table for split in spec.inputs]
+    tables, inputs = [each.table for each in found], [each.input for each in found]
+    schema = table_schema(tables, in_paths, inputs, options, spec.columns, keep)
     files: list[PlanFile] = []
     units: list[Unit] = []
     mini_batches = 0
@@ -102,7 +109,7 @@ def plan_tables(spec: ParallelSpec) -> Plan:
                 input=each.input,
                 row_count=rows.row_count,
                 rows_per_mini_batch=per,
-                nullable=schema.nullable(each.table, values, tuple(options.column_types)),
+                nullable=schema.nullable(each.table, values, options[each.input]),
                 skipped_rows=each.skipped,
                 is_cut=rows.row_count != each.table.row_count,
                 marks=each.table.layout.marks,
@@ -119,6 +126,16 @@ def plan_tables(spec: ParallelSpec) -> Plan:
         schema=schema.text,
         fingerprint=fingerprint_of(spec, files, schema.text),
     )
+
+
+def _check_keys(keys: Sequence[str], found: Sequence[Probed], in_paths: Sequence[Values]) -> None:
+    for key in keys:
+        having = [
+            key in values or key in each.table.layout.schema.names for each, values in zip(found, in_paths, strict=True)
+        ]
+        if any(having) and not all(having):
+            first, second = (found[having.index(has)].table.file.path for has in (True, False))
+            raise SchemaMismatch(shown(first), shown(second), f"only the first has the partition key {key!r}")
 
 
 def _probe_input(index: int, split: SplitInput, columns: frozenset[str] | None) -> Iterator[Probed]:

@@ -25,7 +25,7 @@ from runner.entity.lease import InstanceConfig, Tally
 from runner.entity.parallel import ParallelSpec
 from runner.entity.plan import Plan
 from runner.entity.status import JobStatus
-from runner.errors import StorageFailed
+from runner.errors import InputChanged, StorageFailed
 from runner.schedule.arrival import Arrival, Connect
 from runner.schedule.book import Ledgerbook, read_book
 from runner.schedule.commit import Committer
@@ -205,18 +205,38 @@ class Driver:
         path = self._folder.plan
         if path.exists():
             plan = load_plan(path)
-            check_unchanged(plan)
             if (listed := self._folder.listed).exists():
                 check_unchanged(load_plan(listed))
+                return self._groups_of(plan)
+            check_unchanged(plan)
             return plan
-        self._shell.pulse.say("planning")
-        from runner.plan.make import make_plan  # half of what a driver loads, and not before instances start
-
-        plan = make_plan(self._spec, path, self._tell_grouping)
-        save_plan(plan, path)
+        plan = self._plan_anew()
         log.info("planned %d mini-batches of %d items", plan.mini_batch_count, plan.item_count)
         self._logs.planned(plan)
         return plan
+
+    def _plan_anew(self) -> Plan:
+        self._shell.pulse.say("planning")
+        from runner.plan.make import make_plan  # half of what a driver loads, and not before instances start
+
+        plan = make_plan(self._spec, self._folder.plan, self._tell_grouping)
+        save_plan(plan, self._folder.plan)
+        return plan
+
+    def _groups_of(self, plan: Plan) -> Plan:
+        """The plan with the files of its groups, which are made anew from the unchanged input when they are not there."""
+        try:
+            check_unchanged(plan)
+        except InputChanged as error:
+            log.info("the rows are grouped by key once more: %s", error)
+        else:
+            return plan
+        bounds = bytes(memoryview(plan.bounds))  # type: ignore[arg-type] # an array of int64
+        anew = self._plan_anew()
+        if anew.fingerprint != plan.fingerprint or bytes(memoryview(anew.bounds)) != bounds:  # type: ignore[arg-type]
+            what = "has lost rows that were grouped by key, and the input gives others now"
+            raise InputChanged(str(self._folder.groups), what)
+        return anew
 
     def _tell_grouping(self, row_count: int) -> None:
         """Rows are being grouped by key, which may take long."""

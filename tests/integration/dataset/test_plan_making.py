@@ -292,7 +292,7 @@ class TestRefused:
         text = self._refused(SchemaMismatch, _spec(tmp_path))
         assert text.startswith(f"{first} and {second} do not fit together: only the path of the first has a folder a=")
 
-    def test_partition_keys_come_later(self, tmp_path: Path) -> None:
+    def test_partition_keys_need_a_place_for_what_belongs_to_the_plan(self, tmp_path: Path) -> None:
         _parquet(tmp_path / "a.parquet", _table(1))
         text = self._refused(ArgumentInvalid, _spec(tmp_path, partition_keys=("id",)))
-        assert text == "partition_keys: comes in a later release; for now use mini_batch_size"
+        assert text == "partition_keys: need a place beside the plan"
