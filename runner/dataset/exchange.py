@@ -1,12 +1,12 @@
 """Rows to groups by key: scattered by the high bits of a hash into spill files, then grouped bucket by bucket.
 
 Buckets are ranges of the hash, so how many there are never shows: groups are numbered by their hash, those of equal
-hash by their first row, and rows keep the order of the input. What fits the budget as it comes is not scattered. A
-bucket that is larger than the budget is scattered again by further bits; one that holds a single hash is in order as
-it is, and is only copied. Nothing here is named by the journal: until the plan is stored it can be made anew, and
-afterwards the files of groups are its input.
+hash by their first row, and rows keep the order of the input. What fits the budget stays in memory. A bucket that is
+larger than the budget is scattered again by further bits; one that holds a single hash is in order as it is, and is
+only copied. Nothing here is named by the journal: until the plan is stored it can be made anew, and afterwards the
+files of groups are its input.
 
-A second thread takes rows into their new order while this one reads, hashes and writes.
+Two threads hash rows and put them into their new order while this one reads and writes.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from runner.dataset.storage import telling
 
 HASH = "\0hash"
 """The column of hashes in spill files; no input has a name with a zero byte."""
-SCATTER_BYTES = 64 << 20
+SCATTER_BYTES = 16 << 20
 """At most so much is put into the order of its buckets at once; a bucket's share is one write."""
 MOST_BUCKET_BYTES = 1 << 30
 BATCH_ROWS = 65_536
-WRITE_ROWS = 8 * BATCH_ROWS
-"""Rows that are put into their order, and written, at once."""
+CACHE_BYTES = 1 << 20
+"""About as large are buckets that are grouped in memory: then they fit a core's cache."""
 LEAST_BITS, MOST_BITS = 2, 8
 HASH_BITS = 64
 THREADS = 2
@@ -125,90 +125,90 @@ class Exchange:
 
     # ---- buckets ----------------------------------------------------------------------------------------
     def _split(self, batches: Iterator[pa.RecordBatch], byte_count: int, used_bits: int) -> None:
-        """Group what fits the budget; scatter what does not by the next bits of the hash."""
-        gathered: list[pa.RecordBatch] = []
-        if byte_count <= self._bucket_bytes or used_bits >= HASH_BITS:
-            size = 0
-            for batch in batches:
-                gathered.append(batch)
-                size += batch.nbytes
-                if size > self._bucket_bytes and used_bits < HASH_BITS:  # it is more than was thought
-                    break
-            else:
-                self._group(gathered, used_bits)
-                return
-        bits = min(max((byte_count // self._bucket_bytes).bit_length(), LEAST_BITS), MOST_BITS, HASH_BITS - used_bits)
-        for spill in self._scatter(chain(gathered, batches), bits, used_bits):
+        """Scatter by the next bits of the hash: in memory what fits the budget, else into files."""
+        bits = (byte_count // min(CACHE_BYTES, self._bucket_bytes)).bit_length()
+        bits = min(max(bits, LEAST_BITS if byte_count > self._bucket_bytes else 0), MOST_BITS, HASH_BITS - used_bits)
+        scattered = self._scattered(batches, bits, used_bits)
+        held: list[_Scattered] = []
+        size = 0
+        for one in scattered:
+            held.append(one)
+            size += one.rows.nbytes
+            if size > self._bucket_bytes and used_bits < HASH_BITS:
+                break
+        else:
+            self._group(held, bits, used_bits + bits)
+            return
+        spills = [self._spill() for _ in range(1 << bits)]
+        # Rows are written before the next are put in order, so nothing small keeps something large in memory.
+        for one in chain(_drained(held), scattered):
+            for number, part in one.parts():
+                spills[number].add(part)
+        for spill in spills:
+            spill.finish()
+        for spill in spills:
             if spill.row_count:
                 self._bucket(spill, used_bits + bits)
             spill.remove()
 
-    def _scatter(self, batches: Iterator[pa.RecordBatch], bits: int, used_bits: int) -> list[_Spill]:
-        shift = np.uint64(HASH_BITS - used_bits - bits)
+    def _scattered(self, batches: Iterator[pa.RecordBatch], bits: int, used_bits: int) -> Iterator[_Scattered]:
+        shift = np.uint64(max(HASH_BITS - used_bits - bits, 0))
         mask = np.uint64((1 << bits) - 1)
-        spills = [self._spill() for _ in range(1 << bits)]
 
-        def in_order(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, list[int]]:
+        def in_order(batch: pa.RecordBatch) -> _Scattered:
+            if not bits:
+                return _Scattered(batch, [batch.num_rows])
             bucket = ((batch.column(HASH).to_numpy() >> shift) & mask).astype(np.uint8)
             order = np.argsort(bucket, kind="stable")  # of such small numbers this is a radix sort
             counts = np.bincount(bucket, minlength=1 << bits)
-            return batch.take(pa.array(order)), np.cumsum(counts).tolist()
+            return _Scattered(batch.take(pa.array(order)), np.cumsum(counts).tolist())
 
-        # Rows are written before the next are put in order, so nothing small keeps something large in memory.
-        for rows, ends in self._ahead(in_order, _joined_to(batches, self._at_once())):
-            start = 0
-            for spill, end in zip(spills, ends, strict=True):
-                if end > start:
-                    spill.add(rows.slice(start, end - start))
-                start = end
-        for spill in spills:
-            spill.finish()
-        return spills
-
-    def _at_once(self) -> int:
-        # As many are waiting, in work and being written as there are threads, each beside its copy.
-        return max(min(SCATTER_BYTES, self._bucket_bytes // (2 * THREADS)), 1)
+        # As many are waiting and in work as there are threads, each beside its copy.
+        at_once = max(min(SCATTER_BYTES, self._bucket_bytes // (2 * THREADS)), 1)
+        return self._ahead(in_order, _joined_to(batches, at_once))
 
     def _spill(self) -> _Spill:
         self._spill_count += 1
         return _Spill(self._folder / f"spill-{self._spill_count:06d}")
 
     def _bucket(self, spill: _Spill, used_bits: int) -> None:
-        if spill.byte_count <= self._bucket_bytes:
-            self._group(list(spill.read()), used_bits)
-        elif spill.lowest == spill.highest:
+        if spill.byte_count > self._bucket_bytes and spill.lowest == spill.highest:
             self._copy(spill)
         else:
             self._split(spill.read(), spill.byte_count, used_bits)
 
     # ---- groups -----------------------------------------------------------------------------------------
-    def _group(self, batches: list[pa.RecordBatch], used_bits: int) -> None:
-        """Put the rows of one bucket in the order of their hashes, and within each in that of the input."""
-        if not batches:
-            return
-        table = pa.Table.from_batches(batches).combine_chunks()
-        batches.clear()
-        order = order_by_hash(table.column(HASH).to_numpy(), used_bits)
-        hashes = table.column(HASH).to_numpy()[order]
-        columns = self._taken(table, self._keys, order)
+    def _group(self, held: list[_Scattered], bits: int, used_bits: int) -> None:
+        """Write the rows of all buckets by their hashes, and within each in the order of the input."""
+        buckets: list[list[pa.RecordBatch]] = [[] for _ in range(1 << bits)]
+        for one in _drained(held):
+            for number, part in one.parts():
+                buckets[number].append(part)
+
+        def tables() -> Iterator[pa.Table]:
+            filled = (bucket for bucket in buckets if bucket)
+            for table, starts in self._ahead(lambda bucket: self._grouped(bucket, used_bits), filled):
+                self._key_tables.append(table.select(self._keys).take(pa.array(starts)))
+                self._counts.append(np.diff(np.append(starts, table.num_rows)).astype(np.int64))
+                yield table.drop_columns(HASH)
+
+        if any(buckets):
+            self._write(tables())
+
+    def _grouped(self, parts: list[pa.RecordBatch], used_bits: int) -> tuple[pa.Table, npt.NDArray[np.int64]]:
+        """The rows of one bucket in the order of groups, and the row that each group begins with."""
+        batch = pa.concat_batches(parts)
+        parts.clear()
+        table = pa.Table.from_batches([batch.take(pa.array(order_by_hash(batch.column(HASH).to_numpy(), used_bits)))])
+        del batch
+        hashes = table.column(HASH).to_numpy()
         same_hash = hashes[1:] == hashes[:-1]
+        columns = [_whole(table.column(name)) for name in self._keys]
         differs = differs_from_next(columns)
         if (differs & same_hash).any():
-            apart = _apart(columns, differs, same_hash)
-            order = order[apart]
-            columns = self._taken(table, self._keys, order)
-            differs = differs_from_next(columns)
-        starts = np.concatenate([[0], np.flatnonzero(differs | ~same_hash) + 1])
-        self._key_tables.append(pa.table(columns, names=self._keys).take(pa.array(starts)))
-        self._counts.append(np.diff(np.append(starts, len(order))).astype(np.int64))
-        del columns, hashes, differs, same_hash
-        table = table.drop_columns(HASH)
-        pieces = (order[at : at + WRITE_ROWS] for at in range(0, len(order), WRITE_ROWS))
-        self._write(self._ahead(lambda rows: table.take(pa.array(rows)), pieces))
-
-    def _taken(self, table: pa.Table, names: Sequence[str], order: npt.NDArray[np.int64]) -> list[pa.Array]:
-        rows = pa.array(order)
-        return list(self._ahead(lambda name: _whole(table.column(name).take(rows)), names))
+            table = table.take(pa.array(_apart(columns, differs, same_hash)))
+            differs = differs_from_next([_whole(table.column(name)) for name in self._keys])
+        return table, np.concatenate([[0], np.flatnonzero(differs | ~same_hash) + 1])
 
     def _copy(self, spill: _Spill) -> None:
         """One hash, and so but for collisions one group, larger than the budget: its rows stand in order already."""
@@ -252,6 +252,29 @@ class Exchange:
                 rows += table.num_rows
                 writer.write_table(table, max_chunksize=BATCH_ROWS)
         self._files.append(GroupFile(str(path), rows, path.stat().st_size))
+
+
+@dataclass(frozen=True, slots=True)
+class _Scattered:
+    """Rows in the order of their buckets, and where those end."""
+
+    rows: pa.RecordBatch
+    ends: list[int]
+
+    def parts(self) -> Iterator[tuple[int, pa.RecordBatch]]:
+        """The buckets that have rows."""
+        start = 0
+        for number, end in enumerate(self.ends):
+            if end > start:
+                yield number, self.rows.slice(start, end - start)
+            start = end
+
+
+def _drained(held: list[_Scattered]) -> Iterator[_Scattered]:
+    """All of a list, each given back before the next."""
+    held.reverse()
+    while held:
+        yield held.pop()
 
 
 class _Spill:
