@@ -36,6 +36,7 @@ def layout(path: str, columns: Collection[str] | None, options: TableOptions) ->
         row_groups=tuple(RowGroup(count, size // max(len(counts), 1)) for count in counts),
         nullable=tuple(schema.names),
         row_bytes=row_bytes(schema, dict.fromkeys(schema.names, 4 * mean)),
+        marks=tuple(zip(accumulate(counts[:-1], initial=0), range(len(counts)), strict=True)),
     )
 
 
@@ -56,17 +57,19 @@ def _width(field: pa.Field) -> int:
 
 def open_reader(path: str, how: How) -> TableReader:
     """Open the file for reading its rows."""
-    return _Reader(path)
+    return _Reader(path, how)
 
 
 class _Reader:
     """Rows of one file in order, from any stripe on."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, how: How) -> None:
         self._source = pa.OSFile(os.fsencode(path))
         try:
             self._file = orc.ORCFile(self._source)
-            self._starts = list(accumulate(_stripe_rows(self._file), initial=0))
+            self._starts = [row for row, _ in how.marks]
+            if len(self._starts) != self._file.nstripes:
+                self._starts = list(accumulate(_stripe_rows(self._file), initial=0))[:-1]
         except BaseException:
             self._source.close()
             raise
@@ -78,13 +81,14 @@ class _Reader:
 
     def stream(self, row: int, columns: Sequence[str], batch_rows: int) -> Iterator[pa.RecordBatch]:
         """Batches of `columns` from `row`, which is one that `entry_before` gave, to the end of the file."""
+        wanted = list(columns) or self.schema.names[:1]  # without any, nobody would know how many rows there are
         for index in range(self._stripe_of(row), self._file.nstripes):
-            stripe = self._file.read_stripe(index, columns=list(columns))
+            stripe = self._file.read_stripe(index, columns=wanted)
             table = pa.Table.from_batches([stripe]) if isinstance(stripe, pa.RecordBatch) else stripe
-            yield from table.select(list(columns)).to_batches(max_chunksize=batch_rows)
+            yield from table.select(wanted).to_batches(max_chunksize=batch_rows)
 
     def close(self) -> None:
         self._source.close()
 
     def _stripe_of(self, row: int) -> int:
-        return min(bisect_right(self._starts, row), len(self._starts) - 1) - 1
+        return max(bisect_right(self._starts, row) - 1, 0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 
 import pyarrow as pa
 
@@ -35,7 +35,7 @@ class RowStream:
             row_count=-1 if file.is_cut else file.row_count,
         )
         self._reader: TableReader = open_table_file(file.path, how)
-        self._conform = Conform(self._reader.schema, schema, names, constants, options.column_types)
+        self._conform = Conform(self._reader.schema, schema, names, constants, options)
         self._batches: Iterator[pa.RecordBatch] | None = None
         self._pieces: deque[pa.RecordBatch] = deque()
         self._row = 0
@@ -104,12 +104,13 @@ class Conform:
     """Gives batches of one file the columns and types of the plan: casts, nulls for what is missing, path columns."""
 
     def __init__(
-        self, own: pa.Schema, unified: pa.Schema, names: tuple[str, ...], constants: Values, lenient: Collection[str]
+        self, own: pa.Schema, unified: pa.Schema, names: tuple[str, ...], constants: Values, options: TableOptions
     ) -> None:
         self._target = pa.schema([unified.field(name) for name in names])
-        self._constants = constants
-        self._lenient = lenient
-        self.columns = [name for name in names if name not in constants and name in own.names]
+        self._constants = {name: value for name, value in constants.items() if options.gives(name)}
+        self._lenient = options.column_types
+        own_names = frozenset(name for name in own.names if options.gives(name))
+        self.columns = [name for name in names if name not in self._constants and name in own_names]
         """What is to be read from the file."""
         fields = [own.field(name) for name in self.columns]
         self._is_plain = self.columns == list(names) and all(

@@ -113,11 +113,24 @@ def probe_table_file(
         layout = known.layout(file.path, columns, options)
     except UNREADABLE as error:
         raise unreadable(file.path, error) from error
+    _check_same(file)
     names = layout.schema.names
     doubled = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
     if doubled:
         raise InputUnreadable(shown(file.path), f"it has two columns named {doubled[0]!r}; rename one")
     return TableFile(file=file, layout=layout)
+
+
+def _check_same(file: ListedFile) -> None:
+    """Refuse a file that was written to between the listing and the end of looking at it."""
+    try:
+        now = os.stat(file.path)
+    except OSError as error:
+        raise InputUnreadable(shown(file.path), f"it vanished while it was looked at ({error.strerror})") from error
+    if (now.st_size, now.st_mtime_ns) != (file.size_bytes, file.mtime_ns):
+        raise InputUnreadable(
+            shown(file.path), "it was written to while it was looked at; submit again when it is done"
+        )
 
 
 def open_table_file(path: str, how: How = How()) -> TableReader:  # noqa: B008 - it is frozen

@@ -33,9 +33,11 @@ class Layout:
     row_bytes: Mapping[str, float]
     """Estimated decoded bytes per row of each column: from types, and for text from the file's own sizes."""
     marks: tuple[tuple[int, int], ...] = ()
-    """Of text: number and offset of records at which the file can be entered."""
+    """Number and offset of records at which the file can be entered; of ORC the number of the stripe."""
     names: tuple[str, ...] = ()
     """Of text: its columns in order."""
+    is_text: bool = False
+    """Whether its types were told from samples."""
     is_stream: bool = False
     """Whether the file can only be read from its beginning, so that two workers never share it."""
 

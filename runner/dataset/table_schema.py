@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
@@ -38,15 +38,15 @@ class TableSchema:
     """Serialised and base64 encoded, as the plan holds it."""
     names: tuple[str, ...]
 
-    def nullable(self, table: TableFile, keys: Values, lenient: Collection[str] = ()) -> tuple[str, ...]:
+    def nullable(self, table: TableFile, keys: Values, options: TableOptions) -> tuple[str, ...]:
         """The columns that may hold nulls in one file: by its metadata, by its lack of them, by its path."""
-        own = set(table.layout.schema.names)
+        own = {name for name in table.layout.schema.names if options.gives(name)}
         unsure = set(table.layout.nullable)
 
         def may_be_null(name: str) -> bool:
             if name in keys:
                 return keys[name] is None
-            return name in unsure or name not in own or name in lenient
+            return name in unsure or name not in own or name in options.column_types
 
         return tuple(name for name in self.names if may_be_null(name))
 
@@ -58,25 +58,21 @@ class TableSchema:
 def table_schema(
     tables: Sequence[TableFile],
     in_paths: Sequence[Values],
-    options: TableOptions,
+    inputs: Sequence[int],
+    options: Sequence[TableOptions],
     columns: Sequence[str] | None,
     keep: Sequence[str],
 ) -> TableSchema:
-    """The columns to read, `columns` first and then those only to keep; one that no file has is refused."""
-    schemas = [table.layout.schema for table in tables]
-    if any(table.layout.marks for table in tables):
-        unified = settled(join_schemas(schemas))
-    else:
-        unified = unify_schemas(schemas, [shown(table.file.path) for table in tables])
+    """The columns to read, `columns` first and then those only to keep; one that no file has is refused.
+
+    `inputs` says for each file which of the inputs it is of, and `options` how each of these is read.
+    """
     keys = _common_keys(tables, in_paths)
-    hidden = [name for name in keys if name in unified.names]
-    if hidden:
-        logger.warning(
-            "columns %s are taken from the paths, the files' own columns of that name are not read", ", ".join(hidden)
-        )
-    types = {field.name: field.type for field in unified if field.name not in keys}
-    types.update(keys)
-    types = _transformed(types, options)
+    given = []
+    for index, each in enumerate(options):
+        own = [table for table, of in zip(tables, inputs, strict=True) if of == index]
+        given.append((pa.schema(list(_of_one_input(own, keys, each).items())), own))
+    types = {field.name: field.type for field in _joined([schema for schema, _ in given], [own for _, own in given])}
     if not types:
         raise InputUnreadable(shown(tables[0].file.path), "it has rows but no columns")
     if columns is not None and not columns:
@@ -84,7 +80,31 @@ def table_schema(
     for setting, wanted in (("columns", columns or ()), ("keep_columns", keep)):
         _check_known(setting, wanted, list(types))
     names = tuple(dict.fromkeys((*(types if columns is None else columns), *keep)))
-    return TableSchema(encode_schema(pa.schema([(name, types[name]) for name in names])), names)
+    schema = pa.schema([(name, types[name]) for name in names])
+    if any(table.layout.is_text for table in tables):
+        schema = settled(schema)
+    return TableSchema(encode_schema(schema), names)
+
+
+def _of_one_input(
+    tables: Sequence[TableFile], keys: dict[str, pa.DataType], options: TableOptions
+) -> dict[str, pa.DataType]:
+    """Columns and types of the files of one input, as its MLTable file wants them."""
+    unified = _joined([table.layout.schema for table in tables], [[table] for table in tables])
+    hidden = [name for name in keys if name in unified.names]
+    if hidden:
+        logger.warning(
+            "columns %s are taken from the paths, the files' own columns of that name are not read", ", ".join(hidden)
+        )
+    types = {field.name: field.type for field in unified if field.name not in keys}
+    return _transformed(types | keys, options)
+
+
+def _joined(schemas: Sequence[pa.Schema], tables: Sequence[Sequence[TableFile]]) -> pa.Schema:
+    """One schema: types that were told from samples give way to text, others must fit together."""
+    if any(table.layout.is_text for own in tables for table in own):
+        return join_schemas(schemas)
+    return unify_schemas(list(schemas), [shown(own[0].file.path) for own in tables])
 
 
 def _transformed(types: dict[str, pa.DataType], options: TableOptions) -> dict[str, pa.DataType]:
@@ -94,9 +114,8 @@ def _transformed(types: dict[str, pa.DataType], options: TableOptions) -> dict[s
         _check_known(f"{what} of the MLTable file", names, list(types))
     for name, kind in options.column_types.items():
         types[name] = CONVERTED[kind]
-    if options.keep_columns is not None:
-        types = {name: types[name] for name in options.keep_columns}
-    return {name: kind for name, kind in types.items() if name not in options.drop_columns}
+    order = types if options.keep_columns is None else options.keep_columns
+    return {name: types[name] for name in order if options.gives(name)}
 
 
 def _check_known(setting: str, asked: Sequence[str], known: list[str]) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import pyarrow as pa
 
 from runner.dataset._scan import RecordScan
 from runner.dataset.table_layout import Layout, RowGroup, row_bytes
+from runner.dataset.text_blocks import skip
 from runner.dataset.text_source import blocks_of, is_stream, open_bytes
 from runner.dataset.text_types import (
     FIRST_SAMPLE_BYTES,
@@ -35,94 +36,101 @@ class Scanned:
     is_stream: bool
 
 
+def letter(text: str) -> int:
+    """A letter as the scan knows it; -1 for none."""
+    return ord(text) if text else -1
+
+
 def scan(path: str, encoding: str, begin: int, delimiter: str, quote: str) -> Scanned:
     """Go over a file once from the byte `begin` on. ValueError when a quote is never closed."""
-    records = RecordScan(
-        ord(delimiter) if delimiter else -1, ord(quote) if quote else -1, mark_bytes=MARK_BYTES, offset=begin
-    )
-    samples = _Samples(begin, delimiter, quote)
+    records = RecordScan(letter(delimiter), letter(quote), mark_bytes=MARK_BYTES, offset=begin)
+    samples = _Samples(begin)
     at = begin
     with open_bytes(path, encoding) as stream:
-        _skip(stream, begin)
+        skip(stream, begin)
         for block in blocks_of(stream):
             records.feed(block)
-            samples.see(at, block)
+            samples.see(at, block, records)
             at += len(block)
     if records.is_in_quotes:
         raise ValueError("a quote is opened and never closed")
     marks = tuple(records.marks)
     if is_stream(path, encoding):
         marks = marks[:1]
-    return Scanned(records.row_count, marks, at, at - begin, tuple(samples.taken()), is_stream(path, encoding))
-
-
-def _skip(stream: object, count: int) -> None:
-    while count:
-        count -= len(stream.read(min(count, MARK_BYTES)))  # type: ignore[attr-defined] # any binary stream
+    samples.cut_to_records(delimiter, quote, at)
+    return Scanned(records.row_count, marks, at, at - begin, tuple(samples.texts), is_stream(path, encoding))
 
 
 class _Samples:
-    """The first MiB, and some records behind each further 64 MiB."""
+    """The first MiB, and some records behind each further 64 MiB, by offsets that no size of blocks changes."""
 
-    def __init__(self, begin: int, delimiter: str, quote: str) -> None:
-        self._first = bytearray()
-        self._later: list[bytes] = []
+    def __init__(self, begin: int) -> None:
+        self.texts: list[bytes] = []
+        self._starts: list[int] = []
+        self._taking: bytearray | None = bytearray()
+        self._start = begin
         self._next = begin + LATER_EVERY_BYTES
-        self._letters = (ord(delimiter), ord(quote) if quote else -1)
 
-    def see(self, at: int, block: bytes) -> None:
-        if len(self._first) < FIRST_SAMPLE_BYTES:
-            self._first += block
-        elif at >= self._next:
-            self._later.append(block[:LATER_SAMPLE_BYTES])
-            self._next = at + LATER_EVERY_BYTES
+    def see(self, at: int, block: bytes, records: RecordScan) -> None:
+        """Take of a block, which the scan has seen, what is wanted."""
+        if self._taking is None:
+            mark = records.last_mark
+            if mark is None or mark[1] < self._next:
+                return
+            self._start = next(offset for _, offset in records.marks if offset >= self._next)
+            self._next = self._start + LATER_EVERY_BYTES
+            self._taking, block = bytearray(), block[self._start - at :]
+        self._taking += block
+        is_first = not self.texts
+        # However long the first record is, the first sample has it whole.
+        if len(self._taking) > (FIRST_SAMPLE_BYTES if is_first else LATER_SAMPLE_BYTES) and (
+            not is_first or records.row_count > 1
+        ):
+            self._end()
 
-    def taken(self) -> Iterator[bytes]:
-        yield bytes(self._first)
-        for sample in self._later:
-            # It begins and ends anywhere, so only what lies between two line breaks is sure to be whole lines.
-            first, last = sample.find(b"\n"), sample.rfind(b"\n")
-            if 0 <= first < last:
-                yield sample[first + 1 : last + 1]
+    def _end(self) -> None:
+        if self._taking is not None:
+            self.texts.append(bytes(self._taking))
+            self._starts.append(self._start)
+            self._taking = None
+
+    def cut_to_records(self, delimiter: str, quote: str, end: int) -> None:
+        """Leave out what follows the last whole record of each sample; a later one without any is dropped."""
+        self._end()
+        cut = []
+        for number, (start, text) in enumerate(zip(self._starts, self.texts, strict=True)):
+            limit = LATER_SAMPLE_BYTES if number else FIRST_SAMPLE_BYTES
+            if start + len(text) == end and len(text) <= limit:
+                cut.append(text)
+                continue
+            records = RecordScan(letter(delimiter), letter(quote), mark_bytes=1)
+            records.feed(text[:limit])
+            if records.row_count > 1:
+                cut.append(text[: records.marks[-1][1]])
+            elif not number:
+                records.feed(text[limit:])
+                cut.append(text[: records.marks[1][1]] if records.row_count > 1 else text)
+        self.texts = cut
 
 
-def whole_records(sample: bytes, delimiter: str, quote: str, *, is_whole: bool) -> bytes:
-    """A sample up to the end of its last whole record."""
-    if is_whole:
-        return sample
-    records = RecordScan(ord(delimiter) if delimiter else -1, ord(quote) if quote else -1, mark_bytes=1)
-    records.feed(sample)
-    marks = records.marks
-    return sample[: marks[-1][1]] if len(marks) > 1 else sample
-
-
-def told_schema(scanned: Scanned, tell: Callable[[bytes], pa.Schema], delimiter: str, quote: str) -> pa.Schema:
-    """The types that the samples tell; a sample that lies in quotes of its own makes no sense and is left out."""
-    is_whole = scanned.data_bytes <= len(scanned.samples[0])
-    first = whole_records(scanned.samples[0], delimiter, quote, is_whole=is_whole)
-    schemas = [tell(first)]
-    for sample in scanned.samples[1:]:
-        try:
-            schemas.append(tell(sample))
-        except pa.ArrowInvalid:
-            continue
-    return join_schemas(schemas)
+def told_schema(scanned: Scanned, tell: Callable[[bytes], pa.Schema]) -> pa.Schema:
+    """The types that the samples tell together."""
+    return join_schemas([tell(sample) for sample in scanned.samples])
 
 
 def layout_of(scanned: Scanned, schema: pa.Schema) -> Layout:
     """As any format's: every mark is where a group of rows begins, and any column may hold nulls."""
-    ends = [row for row, _ in scanned.marks[1:]] + [scanned.row_count]
-    offsets = [offset for _, offset in scanned.marks[1:]] + [scanned.size_bytes]
+    nexts = (*scanned.marks[1:], (scanned.row_count, scanned.size_bytes)) if scanned.marks else ()
     mean = scanned.size_bytes / max(scanned.row_count, 1) / max(len(schema), 1)
     return Layout(
         schema=schema,
         row_groups=tuple(
-            RowGroup(end - row, stop - start)
-            for (row, start), end, stop in zip(scanned.marks, ends, offsets, strict=True)
+            RowGroup(end - row, stop - start) for (row, start), (end, stop) in zip(scanned.marks, nexts, strict=True)
         ),
         nullable=tuple(schema.names),
         row_bytes=row_bytes(schema, dict.fromkeys(schema.names, mean)),
         marks=scanned.marks,
         names=tuple(schema.names),
+        is_text=True,
         is_stream=scanned.is_stream,
     )

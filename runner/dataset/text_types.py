@@ -41,7 +41,8 @@ def join_types(left: pa.DataType, right: pa.DataType) -> pa.DataType:
         return pa.float64()
     if pa.types.is_timestamp(left) and pa.types.is_timestamp(right) and left.tz == right.tz:
         return pa.timestamp("ns", left.tz)
-    if pa.types.is_nested(left) or pa.types.is_nested(right):
+    are_numbers = all(pa.types.is_integer(kind) or pa.types.is_floating(kind) for kind in (left, right))
+    if are_numbers or pa.types.is_nested(left) or pa.types.is_nested(right):
         both = [pa.schema([("c", left)]), pa.schema([("c", right)])]
         try:
             return pa.unify_schemas(both, promote_options="permissive").field("c").type
@@ -62,7 +63,15 @@ def join_schemas(schemas: Sequence[pa.Schema]) -> pa.Schema:
 
 def settled(schema: pa.Schema) -> pa.Schema:
     """What a plan holds: a column in which no sample has a value is text."""
-    return pa.schema([(f.name, pa.string() if pa.types.is_null(f.type) else f.type) for f in schema])
+    return pa.schema([(field.name, _settled(field.type)) for field in schema])
+
+
+def _settled(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_null(kind):
+        return pa.string()
+    if pa.types.is_struct(kind):
+        return pa.struct([(field.name, _settled(field.type)) for field in kind])
+    return pa.list_(_settled(kind.value_type)) if pa.types.is_list(kind) else kind
 
 
 def without_leading_zeros(table: pa.Table, as_text: pa.Table) -> pa.Schema:

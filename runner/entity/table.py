@@ -32,3 +32,7 @@ class TableOptions:
     partition_format: str = ""
     skip: int = 0
     take: int | None = None
+
+    def gives(self, column: str) -> bool:
+        """Whether a column of the files, or of their paths, is one of the table."""
+        return column not in self.drop_columns and (self.keep_columns is None or column in self.keep_columns)

@@ -172,7 +172,7 @@ class _Reader:
 
     # ---- transformations --------------------------------------------------------------------------------
     def _step(self, step: Any, at: Place) -> None:
-        name, said = (step, {}) if isinstance(step, str) else (None, {})
+        name, said = (step, None) if isinstance(step, str) else (None, None)
         if isinstance(step, Mapping) and len(step) == 1:
             name, said = next(iter(step.items()))
         if not isinstance(name, str):

@@ -47,6 +47,7 @@ def test_any_cut_into_blocks_gives_what_the_twin_gives(
     records = _scanned(text, letters, cuts, mark_bytes)
     assert records.row_count == len(begins)
     assert records.marks == marks_of(begins, mark_bytes)
+    assert records.last_mark == (records.marks[-1] if begins else None)
     assert records.is_in_quotes == is_in_quotes
 
 

@@ -99,6 +99,12 @@ cdef class RecordScan:
         """Number and offset of the records that are marked, in order."""
         return list(zip(self.rows, self.offsets))
 
+    @property
+    def last_mark(self):
+        """Number and offset of the last record that is marked; None without one."""
+        cdef Py_ssize_t count = len(self.rows)
+        return (self.rows[count - 1], self.offsets[count - 1]) if count else None
+
     cdef void scan(self, const unsigned char *data, int64_t size) noexcept nogil:
         cdef bint has_quotes = self.quote != NONE and memchr(data, self.quote, <size_t>size) != NULL
         cdef bint has_crs = memchr(data, CR, <size_t>size) != NULL

@@ -252,12 +252,6 @@ class TestRefused:
         text = self._refused(InputUnreadable, _spec(tmp_path))
         assert "readme.md cannot be read: neither its extension nor its first bytes say Parquet or Arrow IPC" in text
 
-    @pytest.mark.parametrize(("name", "format_name"), [("x.csv", "CSV"), ("x.jsonl.gz", "JSONL"), ("x.ORC", "ORC")])
-    def test_formats_to_come_are_named_with_what_to_do(self, tmp_path: Path, name: str, format_name: str) -> None:
-        (tmp_path / name).write_text("x")
-        text = self._refused(InputUnreadable, _spec(tmp_path))
-        assert f"{name} cannot be read: {format_name} comes in a later release; for now convert it to Parquet" in text
-
     def test_a_compressed_parquet_file_is_named(self, tmp_path: Path) -> None:
         (tmp_path / "x.parquet.gz").write_text("x")
         assert "uncompress it" in self._refused(InputUnreadable, _spec(tmp_path))
