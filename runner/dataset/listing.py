@@ -61,26 +61,28 @@ def list_files(path: str, *, input_name: str = "", paths: Sequence[str] = ()) ->
 
     `paths` are what an MLTable file names instead: files, folders and patterns, in their order.
     """
+    rules = _Rules(lambda name: name[0] != "." and name not in _MARKERS, lambda _, __: None)
     if paths:
-        named = [file for each in paths for one in _matching(each) for file in list_files(one, input_name=input_name)]
+        named = [file for each in paths for one in _matching(each, rules) for file in _list(one, input_name, rules)]
         return [file for file in named if os.path.basename(file.path) != MLTABLE]
-    return _list(path, input_name, _Rules(lambda name: name[0] != "." and name not in _MARKERS, lambda _, __: None))
+    return _list(path, input_name, rules)
 
 
 def list_table(path: str, *, input_name: str = "", paths: Sequence[str] = ()) -> list[ListedFile]:
     """The data files of a table at or below `path`: as `list_files`, without names that begin with an underscore."""
-    if paths:
-        return [file for each in paths for one in _matching(each) for file in list_table(one, input_name=input_name)]
     rules = _Rules(lambda name: name[0] not in "._" and name != MLTABLE, _refuse_foreign_table)
+    if paths:
+        return [file for each in paths for one in _matching(each, rules) for file in _list(one, input_name, rules)]
     return _list(path, input_name, rules)
 
 
-def _matching(path: str) -> list[str]:
-    """What a pattern matches, in byte order; a path that exists is itself, whatever letters it has."""
+def _matching(path: str, rules: _Rules) -> list[str]:
+    """The files that a pattern matches and that count, in byte order; a path that exists is itself, whatever letters
+    it has."""
     if os.path.lexists(path):
         return [path]
     found = sorted(glob.glob(path, recursive=True), key=os.fsencode)
-    return [one for one in found if not os.path.isdir(one)]
+    return [one for one in found if rules.accepts(os.path.basename(one)) and not os.path.isdir(one)]
 
 
 def _refuse_foreign_table(folder: str, names: set[str]) -> None:

@@ -51,14 +51,12 @@ _DELIMITED = (
     "support_multi_line",
     "partition_size",
 )
+_ON_COLUMNS = ("keep_columns", "drop_columns", "convert_column_types", "skip", "take")
+"""What makes sense for rows alone."""
 _KNOWN = (
     *_READS,
     "extract_columns_from_partition_format",
-    "keep_columns",
-    "drop_columns",
-    "convert_column_types",
-    "skip",
-    "take",
+    *_ON_COLUMNS,
     *_REFUSED,
 )
 
@@ -113,6 +111,8 @@ class _Reader:
         self._values, self._base, self._found = values, base, found
         self._options = TableOptions()
         self._reads = False
+        self._before: list[Place] = []
+        """Transformations of rows that came before any way to read them."""
 
     def read(self) -> TableDefinition:
         known = ("$schema", "type", "paths", "transformations", "name", "version", "description", "tags", "metadata")
@@ -126,6 +126,9 @@ class _Reader:
             steps = []
         for index, step in enumerate(steps):
             self._step(step, ("transformations", index))
+        for at in self._before:
+            remedy = "write read_delimited, read_parquet or read_json_lines before it"
+            self._found.problem(at, "is for tables, and nothing before it reads the files as one", remedy)
         return TableDefinition(self._options, self._reads)
 
     # ---- paths ------------------------------------------------------------------------------------------
@@ -161,8 +164,10 @@ class _Reader:
         if not is_local(path):
             self._found.problem(here, f"is {value!r}, which is no place on this machine", "write a local path")
             return None
-        whole = os.path.normpath(os.path.join(os.path.abspath(self._base), path))
+        base = os.path.abspath(self._base)
+        whole = os.path.normpath(os.path.join(base, path))
         if kind == "pattern":
+            whole = os.path.normpath(os.path.join(glob.escape(base), path))
             if not glob.glob(whole, recursive=True):
                 self._found.problem(here, f"is {value!r}, and no file matches it", "mend the pattern")
             return whole
@@ -186,6 +191,8 @@ class _Reader:
                 here, "is no transformation that is known", did_you_mean(name, _KNOWN, f"there are {', '.join(_KNOWN)}")
             )
         else:
+            if name in _ON_COLUMNS and not self._reads:
+                self._before.append(here)
             getattr(self, f"_on_{name}")(said, here)
 
     def _set(self, **changes: Any) -> None:
@@ -214,7 +221,11 @@ class _Reader:
         self._begin("delimited", at)
         given = self._settings(said, at, _DELIMITED)
         delimiter = given.get("delimiter", "")
-        if "delimiter" in given and (not isinstance(delimiter, str) or len(delimiter.encode()) != 1):
+        if delimiter == "\\t":
+            delimiter = "\t"
+        if "delimiter" in given and (
+            not isinstance(delimiter, str) or len(delimiter.encode()) != 1 or delimiter in '"\r\n'
+        ):
             self._found.problem(
                 (*at, "delimiter"), f"is {kind_of(delimiter)}", "write one character, such as ',' or \"\\t\""
             )
@@ -254,20 +265,27 @@ class _Reader:
                 at, "has no partition_format with a {name}", "write `partition_format: '/{Store}/{Brand}/x.csv'`"
             )
             return
+        if self._options.partition_format:
+            self._found.problem(at, "is a second partition format", "keep one")
         self._set(partition_format=form)
+        kept = self._options.keep_columns
+        if kept is not None:  # columns that come later are not what was chosen from
+            names = [name.strip() for name in re.findall(r"\{([^{}:]+)", form)]
+            self._set(keep_columns=tuple(dict.fromkeys((*kept, *names))))
+
+    def _check_there(self, names: list[str], at: Place) -> None:
+        gone = [name for name in names if not self._options.gives(name)]
+        if gone:
+            self._found.problem(at, f"names {gone[0]!r}, which a transformation before has taken away", "leave it out")
 
     def _on_keep_columns(self, said: Any, at: Place) -> None:
         names = self._names(said, at)
-        before = self._options.keep_columns
-        gone = [
-            name for name in names if name in self._options.drop_columns or (before is not None and name not in before)
-        ]
-        if gone:
-            self._found.problem(at, f"names {gone[0]!r}, which a transformation before has taken away", "leave it out")
-        self._set(keep_columns=tuple(names))
+        self._check_there(names, at)
+        self._set(keep_columns=tuple(dict.fromkeys(names)))
 
     def _on_drop_columns(self, said: Any, at: Place) -> None:
         names = self._names(said, at)
+        self._check_there(names, at)
         if self._options.keep_columns is not None:
             self._set(keep_columns=tuple(name for name in self._options.keep_columns if name not in names))
         self._set(drop_columns=(*self._options.drop_columns, *names))
@@ -292,8 +310,9 @@ class _Reader:
             if word not in TYPES:
                 self._found.problem((*here, "column_type"), f"is {kind_of(kind)}", f"write one of {', '.join(TYPES)}")
                 continue
-            for name in self._names(given.get("columns"), (*here, "columns")):
-                types[name] = TYPES[word]
+            names = self._names(given.get("columns"), (*here, "columns"))
+            self._check_there(names, (*here, "columns"))
+            types.update(dict.fromkeys(names, TYPES[word]))
         self._set(column_types=types)
 
     def _on_skip(self, said: Any, at: Place) -> None:
