@@ -102,6 +102,8 @@ class ParallelSpec:
     bisect: bool = False
     speculate: bool | None = None
     memory_bytes: int | None = None
+    limit: int | None = None
+    """Only so many mini-batches, the first ones, are run: a trial."""
     compute: Literal["local", "ray"] = "ray"
     ray_address: str | None = None
     """A configured cluster; None means the embedded Ray of this RUNNER_HOME."""

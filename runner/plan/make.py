@@ -14,6 +14,7 @@ from runner.entity.plan import Plan
 from runner.errors import ArgumentInvalid
 from runner.plan.by_keys import Tell, plan_by_keys, say_nothing
 from runner.plan.listed import plan_files, plan_tables
+from runner.plan.trial import first_of
 
 
 def make_plan(spec: ParallelSpec, path: Path | None = None, tell: Tell = say_nothing) -> Plan:
@@ -24,6 +25,11 @@ def make_plan(spec: ParallelSpec, path: Path | None = None, tell: Tell = say_not
     """
     if not spec.inputs:
         raise ArgumentInvalid("input_data", "is empty; name at least one input")
+    plan = _whole_plan(spec, path, tell)
+    return plan if spec.limit is None else first_of(plan, spec.limit)
+
+
+def _whole_plan(spec: ParallelSpec, path: Path | None, tell: Tell) -> Plan:
     kinds = {split.kind for split in spec.inputs}
     if len(kinds) > 1:
         raise ArgumentInvalid("input_data", "mixes tables and files; use inputs of one kind")

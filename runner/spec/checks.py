@@ -131,6 +131,10 @@ def _check_runner(document: Mapping[str, Any], target: str | None, kinds: set[An
             )
     if "keep_columns" in runner and target is not None and written == "text":
         found.problem(("runner", "keep_columns"), "has no meaning for text", "write `output_format: parquet`, or csv")
+    if (limit := runner.get("limit")) is not None:
+        found.notice(
+            ("runner", "limit"), f"is {limit}: a trial, in which no mini-batches but the first {limit} are run"
+        )
     _check_folders(document, target, written, found)
     if written == "ipc" and runner.get("compression") == "gzip":
         found.problem(("runner", "compression"), "is gzip, which Arrow IPC files cannot have", "write `zstd` or `none`")

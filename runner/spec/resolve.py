@@ -14,7 +14,8 @@ from runner.entity.table import TableOptions
 from runner.spec.bindings import references, substitute
 from runner.spec.data_shapes import is_literal
 from runner.spec.findings import Findings
-from runner.spec.jobs import ParallelJob
+from runner.spec.jobs import Job, ParallelJob
+from runner.spec.leaf_kinds import LEAF_KINDS
 from runner.spec.meaning import (
     Arguments,
     effective,
@@ -105,6 +106,25 @@ def resolve(job: ParallelJob, *, name: str, places: Places, code: Path | None) -
     found.raise_if_any()
     outputs = tuple(OutputState(name=t.name, type=t.type, path=t.path) for t in targets.values())
     return Resolved(spec=resolved, outputs=outputs)
+
+
+def preview_spec(job: Job, places: Places) -> ParallelSpec:
+    """What a parallel job would be planned and read by. Its code is looked at where it is, its targets are not.
+
+    Raises:
+        SpecInvalid: something is wrong with what stands in the file, or with the data.
+    """
+    found = findings_of(job)
+    if not isinstance(job, ParallelJob):
+        found.problem(("type",), f"is {job.type}, and only parallel jobs have mini-batches", "give a parallel job")
+        found.raise_if_any()
+        raise AssertionError
+    document = _shaped(job, found)
+    kind = LEAF_KINDS[job.type]
+    kind.check(document, job.base_path, found)
+    kind.check_data(document, job.base_path, found, places)
+    found.raise_if_any()
+    return resolve(job, name=job.name or "preview", places=places, code=None).spec
 
 
 def _shaped(job: ParallelJob, found: Findings) -> dict[str, Any]:
@@ -227,6 +247,7 @@ def _spec(document: Mapping[str, Any], arguments: Arguments, places: Places, fou
         bisect=False if setting("partition_keys") else runner.get("bisect"),
         partition_keys=_tuple(setting("partition_keys")),
         speculate=runner.get("speculate"),
+        limit=runner.get("limit"),
         memory_bytes=_bytes(runner.get("memory")),
         compute=compute.kind,
         ray_address=compute.address,

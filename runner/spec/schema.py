@@ -77,6 +77,7 @@ RUNNER = Table(
         "keep_columns": Key(_COLUMNS, "input columns written in front of what run() returns"),
         "partition_by": Key(_COLUMNS, "columns whose values name the folders of the output"),
         "part_size": Key(byte_count, "about the size of one file of an output folder", "128mb"),
+        "limit": Key(Whole(low=1), "only so many mini-batches are run, the first ones: a trial", "all"),
         "memory": Key(byte_count, "of one worker"),
         "bisect": Key(flag, "find the items that make a mini-batch fail", "false"),
         "writable": Key(flag, "whether arrow and numpy mini-batches may be written to", "false"),
