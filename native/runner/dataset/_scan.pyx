@@ -48,6 +48,7 @@ cdef inline uint64_t equal_mask(const unsigned char *data, uint64_t pattern) noe
     return mask
 
 
+@cython.overflowcheck(False)
 cdef inline uint64_t odd_counts(uint64_t bits) noexcept nogil:
     """At each place, whether the bits up to and with it are odd in number."""
     bits ^= bits << 1
