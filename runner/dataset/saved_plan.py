@@ -230,7 +230,10 @@ def check_file(file: PlanFile) -> None:
     try:
         info = os.stat(file.path)
     except OSError as error:
-        raise InputChanged(shown(file.path), f"is gone ({error.strerror})") from error
+        where = (
+            ", or is not seen from this node: then set RUNNER_HOME to a folder that all nodes share," * file.is_moved
+        )
+        raise InputChanged(shown(file.path), f"is gone ({error.strerror}){where}") from error
     if info.st_size != file.size_bytes:
         raise InputChanged(shown(file.path), f"has changed from {file.size_bytes} to {info.st_size} bytes")
     if info.st_mtime_ns != file.mtime_ns:

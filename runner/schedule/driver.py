@@ -92,7 +92,7 @@ class Driver:
             self._grounds.remove_staging()
             # Instances clean up behind themselves; one that was killed, and had no successor, has not.
             shutil.rmtree(self._folder.scratch, ignore_errors=True)
-            if not self._book.tally.failed_item_count:  # else a redrive reads them again
+            if not self._book.tally.failed_mini_batch_count:  # else a redrive reads them again
                 shutil.rmtree(self._folder.groups, ignore_errors=True)
 
     def close(self) -> None:
