@@ -116,7 +116,7 @@ def _told(sample: bytes, names: Sequence[str], options: TableOptions, delimiter:
 
     def read(types: pa.Schema | None, columns: Sequence[str] | None, *, empty_as_string: bool) -> pa.Table:
         return pc_csv.read_csv(
-            io.BytesIO(sample),
+            pa.BufferReader(sample),
             read_options=reading,
             parse_options=parsing,
             convert_options=csv_conversion(types, columns, empty_as_string=empty_as_string),
@@ -183,7 +183,7 @@ class _Reader:
         conversion = csv_conversion(self.schema, columns, empty_as_string=self._options.empty_as_string)
         try:
             table = pc_csv.read_csv(
-                io.BytesIO(text),
+                pa.BufferReader(text),
                 read_options=self._reading(len(text), codec),
                 parse_options=_parsing(self._delimiter),
                 convert_options=conversion,
@@ -218,7 +218,7 @@ class _Reader:
         parsing.invalid_row_handler = note
         kinds = pa.schema([(name, pa.binary()) for name in self.schema.names])
         table = pc_csv.read_csv(
-            io.BytesIO(guarded(text)),
+            pa.BufferReader(guarded(text)),
             read_options=self._reading(len(text) + len(BOM), "utf8"),
             parse_options=parsing,
             convert_options=csv_conversion(kinds, columns, empty_as_string=self._options.empty_as_string),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Collection, Iterator, Sequence
 
 import pyarrow as pa
@@ -43,7 +42,7 @@ def layout(path: str, columns: Collection[str] | None, options: TableOptions) ->
 def _told(sample: bytes) -> pa.Schema:
     reading = pa_json.ReadOptions(use_threads=False, block_size=len(sample) + 1)
     try:
-        table = pa_json.read_json(io.BytesIO(sample), read_options=reading)
+        table = pa_json.read_json(pa.BufferReader(sample), read_options=reading)
     except (pa.ArrowInvalid, UnicodeDecodeError):
         return told_by_lines(sample)
     if table.num_rows != len(lines_of(sample)):
@@ -96,7 +95,7 @@ class _Reader:
         try:
             if not text.isascii():
                 text.decode()  # the parser takes any bytes for text
-            table = pa_json.read_json(io.BytesIO(guarded(text)), read_options=reading, parse_options=parsing)
+            table = pa_json.read_json(pa.BufferReader(guarded(text)), read_options=reading, parse_options=parsing)
             if table.num_rows == block.row_count:
                 return table.select(schema.names)
         except (pa.ArrowInvalid, UnicodeDecodeError):
