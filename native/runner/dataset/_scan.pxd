@@ -1,9 +1,5 @@
 cimport cython
-from libc.stdint cimport int64_t, uint64_t
-
-# None of these raises.
-cdef uint64_t equal_mask(const unsigned char *data, uint64_t pattern) noexcept nogil
-cdef uint64_t odd_counts(uint64_t bits) noexcept nogil
+from libc.stdint cimport int64_t
 
 @cython.final
 cdef class RecordScan:
