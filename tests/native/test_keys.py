@@ -107,6 +107,7 @@ def _alike(kind: pa.DataType, first: Any, second: Any) -> bool:
 
 
 NAN = float("nan")
+NOON = dt.datetime(2026, 1, 1, 12, tzinfo=dt.UTC)
 OTHER_NAN = struct.unpack("<d", struct.pack("<Q", 0xFFF8_0000_0000_0001))[0]
 
 
@@ -120,10 +121,10 @@ OTHER_NAN = struct.unpack("<d", struct.pack("<Q", 0xFFF8_0000_0000_0001))[0]
         (pa.int64(), None, None),
         (pa.null(), None, None),
         (pa.decimal128(9, 2), Decimal("1.5"), Decimal("1.50")),
-        (pa.timestamp("us", "Europe/Oslo"), dt.datetime(2026, 1, 1, 12, tzinfo=dt.UTC), dt.datetime(2026, 1, 1, 14, tzinfo=dt.timezone(dt.timedelta(hours=2)))),
+        (pa.timestamp("us", "Europe/Oslo"), NOON, NOON.astimezone(dt.timezone(dt.timedelta(hours=2)))),
         (pa.string(), "é", "é"),
     ],
-)  # fmt: skip
+)
 def test_values_that_are_the_same_key(kind: pa.DataType, first: Any, second: Any) -> None:
     assert _alike(kind, first, second)
 
@@ -150,7 +151,7 @@ def test_values_that_are_the_same_key(kind: pa.DataType, first: Any, second: Any
         (pa.time32("s"), dt.time(1), dt.time(2)),
         (pa.time64("ns"), dt.time(1), None),
         (pa.duration("ms"), dt.timedelta(0), None),
-        (pa.timestamp("ns"), dt.datetime(1970, 1, 1), None),
+        (pa.timestamp("ns", "UTC"), dt.datetime.fromtimestamp(0, dt.UTC), None),
         (pa.uint64(), 2**64 - 1, 2**63),
     ],
 )

@@ -26,6 +26,7 @@ cdef enum:
 cdef uint64_t FACTOR = 0x9FB21C651E98DF25
 
 
+@cython.overflowcheck(False)  # the bits that do not fit are meant to be lost
 cdef inline uint64_t take_in(uint64_t hashed, uint64_t word) noexcept nogil:
     hashed = hashed * FACTOR + word
     hashed = (hashed ^ (hashed >> 30)) * <uint64_t>0xBF58476D1CE4E5B9
