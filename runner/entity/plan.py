@@ -6,7 +6,8 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
-from typing import Literal
+from operator import eq
+from typing import Literal, overload
 
 PLAN_VERSION = 1
 
@@ -33,6 +34,30 @@ class PlanFile:
     """Number and offset of records at which the file can be entered; of ORC the number of the stripe."""
     names: tuple[str, ...] = ()
     """Of text: its columns in order."""
+
+
+class FileList(Sequence[PlanFile]):
+    """Listed files of which nothing but path, size and time is known, in columns: there may be a million."""
+
+    def __init__(self, paths: Sequence[str], sizes: Sequence[int], times: Sequence[int], inputs: Sequence[int]) -> None:
+        self.paths, self.sizes, self.times, self.inputs = paths, sizes, times, inputs
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    @overload
+    def __getitem__(self, at: int) -> PlanFile: ...
+    @overload
+    def __getitem__(self, at: slice) -> tuple[PlanFile, ...]: ...
+    def __getitem__(self, at: int | slice) -> PlanFile | tuple[PlanFile, ...]:
+        if isinstance(at, slice):
+            return tuple(self[index] for index in range(*at.indices(len(self))))
+        return PlanFile(path=self.paths[at], size_bytes=self.sizes[at], mtime_ns=self.times[at], input=self.inputs[at])
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and len(self) == len(other) and all(map(eq, self, other))
+
+    __hash__ = None  # type: ignore[assignment]  # as of any other collection that could be changed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +96,7 @@ class Plan:
     version: int = PLAN_VERSION
     kind: Literal["table", "files"]
     inputs: tuple[str, ...]
-    files: tuple[PlanFile, ...]
+    files: Sequence[PlanFile]
     units: tuple[Unit, ...]
     files_per_mini_batch: int = 0
     mini_batch_count: int

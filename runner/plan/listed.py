@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import accumulate
+from itertools import accumulate, repeat
 
 import msgspec
 
@@ -21,7 +22,7 @@ from runner.dataset.path_columns import Values, path_values
 from runner.dataset.table_files import TableFile, check_one_format, probe_table_file
 from runner.dataset.table_schema import table_schema
 from runner.entity.parallel import ParallelSpec, SplitInput
-from runner.entity.plan import Plan, PlanFile, Unit
+from runner.entity.plan import FileList, Plan, PlanFile, Unit
 from runner.entity.table import TableOptions
 from runner.errors import ArgumentInvalid, EmptyInput, SchemaMismatch
 from runner.plan.cut import ALGORITHM_VERSION, Rows, cut_files, cut_rows, rows_per_mini_batch
@@ -38,25 +39,27 @@ def plan_files(spec: ParallelSpec) -> Plan:
     if foreign:
         raise ArgumentInvalid("keep_columns", f"has {foreign[0]!r}, but of an input of files only 'path' can be kept")
     per = spec.mini_batch_size.value
-    files: list[PlanFile] = []
+    paths: list[str] = []
+    sizes, times, inputs = array("q"), array("q"), array("l")
     units: list[Unit] = []
     mini_batches = 0
     for index, split in enumerate(spec.inputs):
         listed = list_files(split.path, input_name=split.name, paths=split.table.paths)
-        units.extend(cut_files(len(files), len(listed), per, mini_batches))
+        units.extend(cut_files(len(paths), len(listed), per, mini_batches))
         mini_batches += -(-len(listed) // per)
-        files.extend(
-            PlanFile(path=file.path, size_bytes=file.size_bytes, mtime_ns=file.mtime_ns, input=index) for file in listed
-        )
+        paths += listed.paths
+        sizes += listed.sizes
+        times += listed.times
+        inputs.extend(repeat(index, len(listed)))
     return Plan(
         kind="files",
         inputs=tuple(split.name for split in spec.inputs),
-        files=tuple(files),
+        files=FileList(paths, sizes, times, inputs),
         units=tuple(units),
         files_per_mini_batch=per,
         mini_batch_count=mini_batches,
-        item_count=len(files),
-        fingerprint=fingerprint_of(spec, files, ""),
+        item_count=len(paths),
+        fingerprint=_fingerprint(spec, zip(paths, inputs, sizes, times, strict=True), ""),
     )
 
 
@@ -189,13 +192,17 @@ def _window(group_rows: Sequence[int], skipped: int, row_count: int) -> list[int
 
 def fingerprint_of(spec: ParallelSpec, files: Iterable[PlanFile], schema: str) -> str:
     """What a resume compares: paths, sizes and times of the input, what is asked of it, and how it is cut."""
+    return _fingerprint(spec, ((file.path, file.input, file.size_bytes, file.mtime_ns) for file in files), schema)
+
+
+def _fingerprint(spec: ParallelSpec, files: Iterable[tuple[str, int, int, int]], schema: str) -> str:
     encode = msgspec.json.Encoder().encode
     digest = hashlib.sha256(encode((ALGORITHM_VERSION, spec.mini_batch_size, spec.columns, schema)))
     roots = [os.fsencode(os.path.abspath(split.path)) for split in spec.inputs]
     for split in spec.inputs:
         digest.update(encode((split.name, split.kind, split.table)))
-    for file in files:
-        path = os.fsencode(file.path)
-        below = path[len(roots[file.input]) + 1 :]
-        digest.update(b"%s\0%s\0%d %d %d;" % (path, below, file.input, file.size_bytes, file.mtime_ns))
+    skipped = [len(root) + 1 for root in roots]
+    for path, number, size_bytes, mtime_ns in files:
+        name = path.encode("utf-8", "surrogateescape")
+        digest.update(b"%s\0%s\0%d %d %d;" % (name, name[skipped[number] :], number, size_bytes, mtime_ns))
     return digest.hexdigest()
