@@ -32,7 +32,15 @@ from runner.spec.script import ScriptMissing
 from runner.spec.sizes import bytes_of, mini_batch_size
 from runner.spec.snapshot import take_snapshot
 from runner.spec.surroundings import code_folder, frame_settings, say_fallbacks
-from runner.spec.targets import NOT_LOOKED_UP, Target, Unplaceable, place_input, place_output
+from runner.spec.targets import (
+    NOT_LOOKED_UP,
+    Target,
+    Unplaceable,
+    is_pattern,
+    place_input,
+    place_output,
+    root_of_pattern,
+)
 from runner.spec.validate import findings_of
 
 
@@ -179,6 +187,9 @@ def _split_input(name: str, document: Mapping[str, Any], texts: Mapping[str, str
         path = str(file.parent)
         for notice in definition.notices:
             found.notice((), notice)
+    elif is_pattern(path) and not os.path.lexists(path):
+        table = TableOptions(paths=(path,))
+        path = root_of_pattern(path)
     return SplitInput(name=name, kind=kind, path=path, table=table)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +19,15 @@ from runner.spec.meaning import target_name
 from runner.spec.mltable import find_mltable, read_mltable
 from runner.spec.places import Places
 from runner.spec.script import ScriptMissing, check_script, find_script
-from runner.spec.targets import Target, Unplaceable, names_no_version, place, place_input, place_output
+from runner.spec.targets import (
+    Target,
+    Unplaceable,
+    is_pattern,
+    names_no_version,
+    place,
+    place_input,
+    place_output,
+)
 
 
 def code_folder(document: Mapping[str, Any], base: Path) -> Path | None:
@@ -109,7 +118,10 @@ def check_data(document: Mapping[str, Any], base: Path, found: Findings, places:
 
 def _check_input(name: str, kind: str, path: Path, found: Findings, *, reads_tables: bool) -> None:
     at = ("inputs", name, "path")
-    if not path.exists():
+    if not path.exists() and reads_tables and is_pattern(str(path)):
+        if not any(True for _ in glob.iglob(str(path), recursive=True)):
+            found.problem(at, f"is the pattern {path}, and nothing matches it", "mend the pattern")
+    elif not path.exists():
         found.problem(at, f"leads to {path}, and there is nothing", "mend the path")
     elif kind == "uri_file" and path.is_dir():
         found.problem(at, f"leads to the folder {path}", "write `type: uri_folder`, or the path of one file")
