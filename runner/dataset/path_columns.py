@@ -16,7 +16,6 @@ from runner.errors import InputUnreadable
 NULL = "__HIVE_DEFAULT_PARTITION__"
 
 
-PATH = "Path"
 DATE = pa.timestamp("us")
 _DATE_PARTS = (
     ("yyyy", r"\d{4}", "%Y"),
@@ -32,7 +31,9 @@ Values = dict[str, str | datetime | None]
 def path_values(root: str, path: str, options: TableOptions) -> Values:
     """What the path of a file says of its rows, by column. InputUnreadable when it has not the partition format."""
     values: Values = (
-        {PATH: os.fsencode(path).decode("utf-8", "backslashreplace")} if options.include_path_column else {}
+        {options.path_column: os.fsencode(path).decode("utf-8", "backslashreplace")}
+        if options.include_path_column
+        else {}
     )
     values |= path_columns(root, path)
     if options.partition_format:

@@ -23,6 +23,8 @@ class TableOptions:
     is_multi_line: bool = True
     """Whether a quoted field may hold line breaks."""
     include_path_column: bool = False
+    path_column: str = "Path"
+    """How the column of paths is called, where there is one."""
     paths: tuple[str, ...] = ()
     """Absolute files, folders and patterns; empty: everything below the input's path."""
     keep_columns: tuple[str, ...] | None = None

@@ -140,7 +140,7 @@ def _check_runner(document: Mapping[str, Any], target: str | None, kinds: set[An
         found.problem(("runner", "compression"), "is gzip, which Arrow IPC files cannot have", "write `zstd` or `none`")
     if kinds != {"files"}:
         return
-    for key in ("mini_batch_format", "columns", "frame_types", "writable"):
+    for key in ("mini_batch_format", "columns", "frame_types", "writable", "path_column"):
         if key in runner:
             found.problem(("runner", key), "is for tables, and the input is cut by files", "leave it out")
     if any(column != "path" for column in runner.get("keep_columns", ())):

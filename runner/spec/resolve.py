@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -190,6 +190,10 @@ def _split_input(name: str, document: Mapping[str, Any], texts: Mapping[str, str
     elif is_pattern(path) and not os.path.lexists(path):
         table = TableOptions(paths=(path,))
         path = root_of_pattern(path)
+    name_of_path = document.get("runner", {}).get("path_column")
+    if name_of_path is not None and kind == "table":
+        keep = None if table.keep_columns is None else (*table.keep_columns, name_of_path)
+        table = replace(table, include_path_column=True, path_column=name_of_path, keep_columns=keep)
     return SplitInput(name=name, kind=kind, path=path, table=table)
 
 
