@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from typing import TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +20,7 @@ from runner.entity.plan import Plan, Unit
 from runner.entity.table import TableOptions
 from runner.errors import InputError
 
+Batch: TypeAlias = pa.RecordBatch
 BATCH_ROWS = 45_056
 """Whole groups are put together up to so many rows; a larger one stands alone."""
 

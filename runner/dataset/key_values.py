@@ -4,12 +4,32 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pyarrow as pa
 
+from runner.dataset.path_columns import value_type
 from runner.dataset.storage import telling
+
+KeyTable: TypeAlias = pa.Table
+TableSchema: TypeAlias = pa.Schema
+
+
+def key_table(names: Sequence[str], rows: Sequence[tuple[Any, ...]], schema: TableSchema | None) -> KeyTable:
+    """One row for each group; of inputs of files, which have no schema, the types are those of values in paths."""
+    columns = []
+    for at, name in enumerate(names):
+        values = [row[at] for row in rows]
+        first = next((value for value in values if value is not None), None)
+        columns.append(pa.array(values, value_type(first) if schema is None else schema.field(name).type))
+    return pa.table(columns, names=list(names))
+
+
+def join_keys(tables: Sequence[KeyTable]) -> KeyTable:
+    """The rows of all tables in order."""
+    return pa.concat_tables(tables)
 
 
 def keys_of(plan_path: str | os.PathLike[str]) -> Path:

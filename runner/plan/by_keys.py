@@ -18,16 +18,15 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from runner.dataset.exchange import Exchange
-from runner.dataset.group_reader import read_rows
+from runner.dataset.group_reader import Batch, read_rows
 from runner.dataset.key_hash import HASH_VERSION, is_key_type
-from runner.dataset.key_values import save_keys
+from runner.dataset.key_values import KeyTable, TableSchema, join_keys, key_table, save_keys
 from runner.dataset.listing import shown
 from runner.dataset.machine_memory import memory_bytes
 from runner.dataset.parquet_files import constant_runs, is_parquet
-from runner.dataset.path_columns import path_values, value_type
+from runner.dataset.path_columns import path_values
 from runner.dataset.saved_plan import save_plan
 from runner.dataset.schemas import decode_schema
 from runner.dataset.storage import telling
@@ -52,7 +51,7 @@ class _Grouped:
     files: tuple[PlanFile, ...]
     units: tuple[Unit, ...]
     bounds: npt.NDArray[np.int64]
-    keys: pa.Table
+    keys: KeyTable
 
 
 def say_nothing(row_count: int) -> None:
@@ -103,7 +102,7 @@ def _any_size(spec: ParallelSpec) -> MiniBatchSize:
     return MiniBatchSize(kind="rows", value=UNIT_ROWS) if is_table else MiniBatchSize(kind="files", value=1)
 
 
-def _check_keys(keys: Sequence[str], schema: pa.Schema) -> None:
+def _check_keys(keys: Sequence[str], schema: TableSchema) -> None:
     for key in keys:
         if key not in schema.names:
             nearest = get_close_matches(key, schema.names, n=1, cutoff=0.4)
@@ -163,15 +162,13 @@ def _run_pieces(file: PlanFile, runs: Sequence[tuple[int, _Values]]) -> Iterator
             yield replace(file, skipped_rows=start, row_count=end - start, is_cut=is_cut), values
 
 
-def _by_piece(keys: Sequence[str], pieces: Sequence[tuple[PlanFile, _Values]], schema: pa.Schema | None) -> _Grouped:
+def _by_piece(keys: Sequence[str], pieces: Sequence[tuple[PlanFile, _Values]], schema: TableSchema | None) -> _Grouped:
     """Pieces in the order of their groups, groups in the order of their first pieces; no group spans two inputs."""
     groups: dict[tuple[int, _Values], list[PlanFile]] = {}
     for file, values in pieces:
         groups.setdefault((file.input, values), []).append(file)
     sizes = [sum(file.row_count if schema is not None else 1 for file in members) for members in groups.values()]
     names = [values for _, values in groups]
-    types = [_type_of(names, at) if schema is None else schema.field(key).type for at, key in enumerate(keys)]
-    columns = [pa.array([name[at] for name in names], kind) for at, kind in enumerate(types)]
     bounds = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
     files = tuple(file for members in groups.values() for file in members)
     starts = np.arange(len(files) + 1)
@@ -180,11 +177,7 @@ def _by_piece(keys: Sequence[str], pieces: Sequence[tuple[PlanFile, _Values]], s
         starts = np.concatenate([[0], np.cumsum([file.row_count for file in files])]).astype(np.int64)
         most = UNIT_ROWS
     units = tuple(_units(bounds, starts, [file.input for file in files], most))
-    return _Grouped(files, units, bounds, pa.table(columns, names=list(keys)))
-
-
-def _type_of(names: Sequence[_Values], at: int) -> pa.DataType:
-    return value_type(next((name[at] for name in names if name[at] is not None), None))
+    return _Grouped(files, units, bounds, key_table(keys, names, schema))
 
 
 def _units(
@@ -224,7 +217,7 @@ def _by_rows(spec: ParallelSpec, keys: Sequence[str], plan: Plan, path: Path, te
     budget = spec.memory_bytes or memory_bytes() // MEMORY_SHARE
     files: list[PlanFile] = []
     counts: list[npt.NDArray[np.int64]] = []
-    tables: list[pa.Table] = []
+    tables: list[KeyTable] = []
     for index in range(len(spec.inputs)):
         own = tuple(file for file in plan.files if file.input == index)
         read = sum(int(count.sum()) for count in counts)
@@ -237,10 +230,10 @@ def _by_rows(spec: ParallelSpec, keys: Sequence[str], plan: Plan, path: Path, te
     bounds = np.concatenate([[0], np.cumsum(np.concatenate(counts))]).astype(np.int64)
     starts = np.concatenate([[0], np.cumsum([file.row_count for file in files])]).astype(np.int64)
     units = tuple(_units(bounds, starts, [file.input for file in files], UNIT_ROWS))
-    return _Grouped(tuple(files), units, bounds, pa.concat_tables(tables))
+    return _Grouped(tuple(files), units, bounds, join_keys(tables))
 
 
-def _decoded_bytes(files: Sequence[PlanFile], schema: pa.Schema) -> int:
+def _decoded_bytes(files: Sequence[PlanFile], schema: TableSchema) -> int:
     """About how large the rows are in memory: exact for numbers; text is packed on disk, to a quarter often."""
     rows = sum(file.row_count for file in files)
     widths = row_bytes(schema, dict.fromkeys(schema.names, 1e-9))
@@ -249,7 +242,7 @@ def _decoded_bytes(files: Sequence[PlanFile], schema: pa.Schema) -> int:
     return int(rows * (fixed + 8)) + (0 if is_fixed else 4 * sum(file.size_bytes for file in files))
 
 
-def check_space(plan: Plan, schema: pa.Schema, folder: Path) -> None:
+def check_space(plan: Plan, schema: TableSchema, folder: Path) -> None:
     """Refuse at once what cannot fit: what has no fixed width is taken as no larger than the files."""
     widths = row_bytes(schema, dict.fromkeys(schema.names, 1e-9))
     row = sum(width for width in widths.values() if width >= 0.1)
@@ -263,7 +256,7 @@ def check_space(plan: Plan, schema: pa.Schema, folder: Path) -> None:
         raise StorageFailed(str(folder.parent), what)
 
 
-def _told(batches: Iterator[pa.RecordBatch], tell: Tell, count: int) -> Iterator[pa.RecordBatch]:
+def _told(batches: Iterator[Batch], tell: Tell, count: int) -> Iterator[Batch]:
     for batch in batches:
         count += batch.num_rows
         tell(count)
