@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 SOURCES := pyproject.toml setup.py $(shell find native -name '*.pyx' -o -name '*.pxd')
-COMPILED := $(addprefix runner.dispatch._,mapped board ledger loop report)
+COMPILED := $(addprefix runner.dispatch._,mapped board ledger loop report) $(addprefix runner.dataset._,scan keys)
 PROTOC = build/protos/bin/python -m grpc_tools.protoc -I protos -I $$(echo build/protos/lib/python*/site-packages)
 STUBS = $(PROTOC) --python_out=$(1) --pyi_out=$(1) --grpc_python_out=$(1) $$(find protos -name '*.proto')
 MAKEFLAGS += --no-print-directory

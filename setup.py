@@ -29,7 +29,11 @@ DIRECTIVES = {
     "autotestdict": False,
 }
 MACROS = [("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")] + ([] if DEBUG else [("CYTHON_WITHOUT_ASSERTIONS", "1")])
-MODULES = tuple(f"runner.dispatch._{name}" for name in ("mapped", "board", "ledger", "loop", "report"))
+MODULES = (
+    *(f"runner.dispatch._{name}" for name in ("mapped", "board", "ledger", "loop", "report")),
+    "runner.dataset._keys",
+    "runner.dataset._scan",
+)
 
 setup(
     ext_modules=cythonize(

@@ -19,6 +19,7 @@ from runner.errors import MEANINGS, RunnerError
 VERBS = {
     "submit": ("runner.cli.submit", "submit"),
     "validate": ("runner.cli.submit", "validate"),
+    "preview": ("runner.cli.preview", "preview"),
     "list": ("runner.cli.reading", "list_jobs"),
     "show": ("runner.cli.reading", "show"),
     "steps": ("runner.cli.steps", "steps"),
@@ -45,6 +46,7 @@ VERBS = {
 SHORT = {
     "submit": "Run a job and watch it to its end.",
     "validate": "Check a job file, its code and its data, and run nothing.",
+    "preview": "Show the first mini-batch of a job and how its input is cut, and run nothing.",
     "list": "List the jobs, newest first.",
     "show": "Show one job.",
     "steps": "List the steps of a pipeline, and why each was reused or was not.",

@@ -46,6 +46,9 @@ def summary(job: JobState) -> list[str]:
     if job.progress.mini_batch_count is not None:
         lines.append(f"  {job.progress.line}")
         lines += _failures(job)
+        extensions = job.document.get("runner")
+        if isinstance(extensions, dict) and (limit := extensions.get("limit")):
+            lines.append(f"  a trial: no mini-batches but the first {limit} (runner.limit)")
     if job.error is not None:
         lines.append(job.error.message)
         lines += job.error.traceback.rstrip().splitlines()

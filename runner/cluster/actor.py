@@ -23,7 +23,7 @@ from pathlib import Path
 import msgspec
 
 import runner
-from runner.cluster.letters import Begun, Letter, Mismatch, decode_call, decode_start, encode_event
+from runner.cluster.letters import PLAN_SUFFIXES, Begun, Letter, Mismatch, decode_call, decode_start, encode_event
 from runner.cluster.parcel import sees, unpack_folder
 from runner.cluster.processes import read_boot, start_time_of
 from runner.entity.lease import InstanceClosed, InstanceConfig, InstanceFailed, Lease
@@ -98,7 +98,10 @@ class Stage:
             return
         if method == "bring_plan":
             assert self._folder is not None
-            (self._folder / "plan").write_bytes(data)
+            (name,) = msgspec.json.decode(arguments, type=tuple[str])
+            if name.removeprefix("plan") not in PLAN_SUFFIXES:
+                raise ValueError(f"{name!r} is no file of a plan")
+            (self._folder / name).write_bytes(data)
             return
         if self._instance is None:  # it never began, which has been said
             if method == "close":

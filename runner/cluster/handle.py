@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.cluster.base import Placement
-from runner.cluster.letters import Begun, Mismatch, decode_event, encode_call
+from runner.cluster.letters import PLAN_SUFFIXES, Begun, Mismatch, decode_event, encode_call
 from runner.cluster.link import ActorLink, Gone, Unreachable
 from runner.cluster.outlet import Outlet
 from runner.cluster.processes import is_same_process, kill_process, read_boot
@@ -224,7 +224,7 @@ class RayHandle:
             while not self._has_ended.is_set():
                 calls = self._next_calls(block=not waiting)
                 if not plan_is_there and any(call.startswith(_LEND) for call, _ in calls):
-                    calls.insert(0, (encode_call("bring_plan"), Path(self._config.plan_path).read_bytes()))
+                    calls = self._plan_calls() + calls
                     plan_is_there = True
                 waiting += calls
                 if self._deliver(sent, waiting):
@@ -232,6 +232,12 @@ class RayHandle:
                     waiting = []
         except Gone:
             return  # the listener hears of it too, and says so
+
+    def _plan_calls(self) -> list[Call]:
+        """The plan last, behind what belongs to it."""
+        plan = Path(self._config.plan_path)
+        beside = [plan.with_name(plan.name + suffix) for suffix in PLAN_SUFFIXES]
+        return [(encode_call("bring_plan", path.name), path.read_bytes()) for path in beside if path.exists()]
 
     def _next_calls(self, *, block: bool) -> list[Call]:
         calls = [self._calls.get()] if block else []

@@ -84,6 +84,9 @@ _KINDS: dict[str, type[Letter]] = {
         InstanceLost,
     )
 }
+PLAN_SUFFIXES = (".bounds", ".keys", "")
+"""What a node apart is brought of a plan: what lies beside it, then the plan itself."""
+
 _encoder = msgspec.json.Encoder()
 _envelope = msgspec.json.Decoder(tuple[str, msgspec.Raw])
 _decoders = {name: msgspec.json.Decoder(kind) for name, kind in _KINDS.items()}

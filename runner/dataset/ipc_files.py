@@ -11,7 +11,8 @@ import pyarrow as pa
 
 from runner.dataset.ipc_messages import BatchHeader, read_headers
 from runner.dataset.schemas import normal_schema
-from runner.dataset.table_layout import Layout, RowGroup, TableReader, row_bytes
+from runner.dataset.table_layout import How, Layout, RowGroup, TableReader, row_bytes
+from runner.entity.table import TableOptions
 
 NAME = "Arrow IPC"
 EXTENSIONS = frozenset({".arrow", ".arrows", ".ipc", ".feather"})
@@ -25,7 +26,7 @@ def is_mine(head: bytes) -> bool:
     return head[:6] == _FILE_MAGIC or head[:4] == _CONTINUATION
 
 
-def layout(path: str, columns: Collection[str] | None = None) -> Layout:
+def layout(path: str, columns: Collection[str] | None, options: TableOptions) -> Layout:
     """Rows, record batches, schema and nullable columns, from the headers of the messages alone."""
     with pa.OSFile(os.fsencode(path)) as source:
         raw, headers = _schema_and_headers(source)
@@ -52,7 +53,7 @@ def _schema_and_headers(source: pa.NativeFile) -> tuple[pa.Schema, list[BatchHea
     return schema, read_headers(source, 0, schema)
 
 
-def open_reader(path: str) -> TableReader:
+def open_reader(path: str, how: How) -> TableReader:
     """Open the file for reading its rows."""
     return _Reader(path)
 

@@ -58,7 +58,7 @@ def _as_it_is(output: OutputSpec, staging: Path, parts: Iterable[Part], header: 
     if output.compression == "none":
         _concatenate(joined, header, [staging / part.file for part in parts])
     else:
-        with _LineFile(joined, output.compression) as file:
+        with LineFile(joined, output.compression) as file:
             file.write(header)
             for part in parts:
                 source = LineSource(staging / part.file)
@@ -98,7 +98,7 @@ def _concatenate(target: Path, header: bytes, sources: list[Path]) -> None:
         os.close(fd)
 
 
-class _LineFile:
+class LineFile:
     """A file of lines being written, compressed if asked for."""
 
     def __init__(self, path: Path, compression: str) -> None:
@@ -117,7 +117,7 @@ class _LineFile:
             self._out.close()
         self.file.finish()
 
-    def __enter__(self) -> _LineFile:
+    def __enter__(self) -> LineFile:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -133,7 +133,7 @@ class _Lines:
         self._output, self._staging, self._base, self._additions = output, staging, base, additions
         self._header, self._frame = header, frame
         self._wants_layout = additions.has_marks or base.layout is not None
-        self._file: _LineFile | None = None
+        self._file: LineFile | None = None
         self._rows = self._filled = 0
         self._first = -1
         self._entries: list[npt.NDArray[np.void]] = []
@@ -254,7 +254,7 @@ class _Lines:
         return deque(pieces_of(part, own, self._additions, self._staging, is_text=True))
 
     def _open(self, name: str, first_mini_batch: int) -> None:
-        self._file = _LineFile(self._staging / name, self._output.compression)
+        self._file = LineFile(self._staging / name, self._output.compression)
         self._file.write(self._header)
         self._first = first_mini_batch
         self._mark(self._waiting)
@@ -347,7 +347,7 @@ class _Lines:
         for source in self._sources.values():
             source.close()
         for file in (self._file, self._borders):
-            if isinstance(file, _LineFile):
+            if isinstance(file, LineFile):
                 file.file.close()
             elif file is not None:
                 file.close()

@@ -11,18 +11,27 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from runner.dataset.schemas import normal_schema
-from runner.dataset.table_layout import Layout, RowGroup, TableReader, row_bytes
+from runner.dataset.table_layout import How, Layout, RowGroup, TableReader, row_bytes
+from runner.entity.table import TableOptions
 
 NAME = "Parquet"
 EXTENSIONS = frozenset({".parquet", ".parq", ".pq"})
 
 _BUFFER_BYTES = 1 << 20
 """Column chunks are read in pieces of this size, so a huge row group costs megabytes and not its own size."""
+_EXACT_CHARACTERS = 16
+"""No writer cuts statistics of text off before this."""
 
 
 def is_mine(head: bytes) -> bool:
     """Whether a file that begins with `head` is of this format."""
     return head[:4] == b"PAR1"
+
+
+def is_parquet(path: str) -> bool:
+    """Whether the file at `path` is of this format."""
+    with open(path, "rb") as file:
+        return is_mine(file.read(4))
 
 
 def _open(path: str) -> pq.ParquetFile:
@@ -34,7 +43,7 @@ def _open(path: str) -> pq.ParquetFile:
         raise
 
 
-def layout(path: str, columns: Collection[str] | None = None) -> Layout:
+def layout(path: str, columns: Collection[str] | None, options: TableOptions) -> Layout:
     """Rows, row groups, schema and nullable columns, from the footer alone."""
     with _open(path) as file:
         metadata = file.metadata
@@ -83,7 +92,7 @@ def _mean_bytes(groups: Sequence[pq.RowGroupMetaData], leaves: Sequence[int]) ->
     return size / int(groups[0].num_rows)
 
 
-def open_reader(path: str) -> TableReader:
+def open_reader(path: str, how: How) -> TableReader:
     """Open the file for reading its rows."""
     return _Reader(path)
 
@@ -128,3 +137,44 @@ class _Reader:
 
     def _group_of(self, row: int) -> int:
         return min(bisect_right(self._starts, row), len(self._starts) - 1) - 1
+
+
+def constant_runs(path: str, names: Sequence[str]) -> list[tuple[int, tuple[object, ...]]] | None:
+    """Rows and values of each row group in which all these columns are constant; None unless that is so in all.
+
+    Only what statistics say exactly counts: no floating-point numbers, no nulls, and text only when it is short, since
+    writers cut long values off.
+    """
+    with _open(path) as file:
+        metadata, schema = file.metadata, file.schema_arrow
+        if any(name not in schema.names or not _is_exact(schema.field(name).type) for name in names):
+            return None
+        leaves = _leaves(metadata, schema)
+        runs: list[tuple[int, tuple[object, ...]]] = []
+        for index in range(metadata.num_row_groups):
+            group = metadata.row_group(index)
+            if not group.num_rows:
+                continue
+            values = [_constant(group.column(leaves[name][0])) for name in names]
+            if any(value is None for value in values):
+                return None
+            if runs and runs[-1][1] == tuple(values):
+                runs[-1] = (runs[-1][0] + group.num_rows, runs[-1][1])
+            else:
+                runs.append((group.num_rows, tuple(values)))
+        return runs
+
+
+def _is_exact(kind: pa.DataType) -> bool:
+    types = pa.types
+    return bool(types.is_integer(kind) or types.is_string(kind) or types.is_large_string(kind) or types.is_date32(kind))
+
+
+def _constant(column: pq.ColumnChunkMetaData) -> object:
+    statistics = column.statistics
+    if statistics is None or not statistics.has_min_max or not statistics.has_null_count or statistics.null_count:
+        return None
+    least: object = statistics.min
+    if isinstance(least, str) and len(least) > _EXACT_CHARACTERS:
+        return None
+    return least if least == statistics.max else None

@@ -74,6 +74,7 @@ def assemble(
     whose results cannot stand in one output, StorageFailed when the disk says no, Defect when a segment lacks a
     mini-batch that names it.
     """
+    output = output.staged if output is not None else None
     mapped = _map(payload)
     opened = {int(n): Segment.open(segments[int(n)], mapped) for n in np.unique(numbers) if n}
     chosen, owners = _choose(opened, first, np.asarray(numbers, np.int64))

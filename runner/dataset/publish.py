@@ -21,11 +21,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from pathlib import Path, PurePosixPath
 from typing import Any
 
-from runner.dataset.final import Final
+from runner.dataset.final import Final, Made
 from runner.dataset.join import join_tables
 from runner.dataset.layout import (
     BORDERS,
@@ -38,6 +38,7 @@ from runner.dataset.layout import (
     write_layout,
 )
 from runner.dataset.lines import NEW_BORDERS, join_lines
+from runner.dataset.partition import join_partitions
 from runner.dataset.splice import Additions, Base
 from runner.dataset.staging import check_target, prepare_staging, remove_staging
 from runner.dataset.storage import rename_without_replacing, sync_folder, telling, write_durably
@@ -96,13 +97,21 @@ def publish(
                 _move_manifest_away(staging, folder, final)
         for file in final:
             if file.name == MANIFEST:
-                sync_folder(folder)  # it says that the others are there, so they are before it is
+                _sync_folders(folder, final)  # it says that the others are there, so they are before it is
+            elif "/" in file.name:
+                (folder / file.name).parent.mkdir(parents=True, exist_ok=True)
             _move(staging / file.source, folder / file.name, output.overwrite or file.replaces)
         sync_folder(folder)
         if output.is_folder:
             sync_folder(folder.parent)
         if layout is not None:
             _keep_layout(staging, folder, layout)
+
+
+def _sync_folders(folder: Path, final: Sequence[Final]) -> None:
+    """Make the names of all files durable, and those of the folders that they are in."""
+    for inner in sorted({parent for file in final for parent in PurePosixPath(file.name).parents}, reverse=True):
+        sync_folder(folder / inner)
 
 
 def _read_again(output: OutputSpec, base: Base, additions: Additions) -> frozenset[int]:
@@ -147,7 +156,7 @@ def _has_begun(staging: Path, folder: Path, final: Sequence[Final]) -> bool:
 def _make_files(output: OutputSpec, staging: Path, base: Base, additions: Additions, epoch: int) -> list[Final]:
     for name in (NEW_LAYOUT, NEW_BORDERS):
         (staging / name).unlink(missing_ok=True)
-    made = (join_lines if _is_lines(output) else join_tables)(output, staging, base, additions)
+    made = _join_of(output)(output, staging, base, additions)
     known = {file.name: file for file in base.layout.files} if base.layout is not None else {}
     files = [file._replace(replaces=file.name in known) for file in made.files]
     if output.is_folder and output.format != "text":
@@ -156,12 +165,18 @@ def _make_files(output: OutputSpec, staging: Path, base: Base, additions: Additi
         manifest = json.dumps({"version": VERSION, "parts": listed}, indent=1).encode() + b"\n"
         write_durably(staging / MANIFEST, manifest)
         files.append(Final(MANIFEST, MANIFEST, 0, len(manifest), "", bool(known)))
-    if additions.has_marks or base.layout is not None:
+    if (additions.has_marks and not output.partition_by) or base.layout is not None:
         marks = tuple(sorted(made.marks, key=_place_of))
         write_layout(staging / NEW_LAYOUT, Layout(epoch=epoch, files=tuple(made.laid), marks=marks))
     sync_folder(staging)
     write_durably(staging / FINAL_LIST, json.dumps([f._asdict() for f in files]).encode())
     return files
+
+
+def _join_of(output: OutputSpec) -> Callable[[OutputSpec, Path, Base, Additions], Made]:
+    if output.partition_by:
+        return join_partitions
+    return join_lines if _is_lines(output) else join_tables
 
 
 def _place_of(mark: Mark) -> tuple[int, int]:
@@ -232,23 +247,30 @@ def _move_away(staging: Path, folder: Path) -> None:
         sync_folder(folder)
     for name in _listed_in(away / MANIFEST):
         if not os.path.lexists(away / name) and os.path.lexists(folder / name):
+            (away / name).parent.mkdir(parents=True, exist_ok=True)
             os.rename(folder / name, away / name)
+        _remove_empty(folder, name)
     sync_folder(away)
     sync_folder(folder)
     write_durably(staging / REPLACED_ALL, b"")
 
 
+def _remove_empty(folder: Path, name: str) -> None:
+    """Remove the folders that a file was in, as far as nothing else is there."""
+    for inner in list(PurePosixPath(name).parents)[:-1]:
+        try:
+            (folder / inner).rmdir()
+        except OSError:
+            return
+
+
 def _listed_in(manifest: Path) -> list[str]:
-    """The files that a manifest names, those in the folder itself only; none if it cannot be understood."""
+    """The files that a manifest names, those below its folder only; none if it cannot be understood."""
     try:
         names = [part["file"] for part in json.loads(manifest.read_bytes())["parts"]]
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return []
-    return [
-        name
-        for name in names
-        if isinstance(name, str) and name == os.path.basename(name) and name not in ("", ".", "..")
-    ]
+    return [name for name in names if isinstance(name, str) and not {"", ".", ".."} & set(name.split("/"))]
 
 
 def _move(source: Path, target: Path, overwrite: bool) -> None:

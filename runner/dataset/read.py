@@ -9,23 +9,24 @@ Size and modification time are looked at before and after each unit; a differenc
 from __future__ import annotations
 
 import os
-from collections import deque
 from collections.abc import Callable, Iterator
 
+import numpy as np
 import pyarrow as pa
 
 from runner.dataset.files import FileBatch
 from runner.dataset.frames import Convert, check_format, converter
+from runner.dataset.group_reader import GroupReader
 from runner.dataset.listing import shown
-from runner.dataset.path_columns import path_columns
+from runner.dataset.path_columns import path_values
+from runner.dataset.row_stream import RowStream
 from runner.dataset.saved_plan import check_file
-from runner.dataset.schemas import decode_schema, normal_type
+from runner.dataset.schemas import decode_schema
 from runner.dataset.slabs import Slab
-from runner.dataset.table_files import open_table_file, unreadable
-from runner.dataset.table_layout import TableReader
+from runner.dataset.table_files import UNREADABLE, unreadable
 from runner.entity.parallel import ParallelSpec
-from runner.entity.plan import Plan, PlanFile, Unit
-from runner.errors import InputError
+from runner.entity.plan import Plan, Unit
+from runner.errors import InputError, InputUnreadable
 
 WINDOW_ROWS = 65_536
 """More rows than this are never decoded at once, but for a single mini-batch that is larger."""
@@ -46,8 +47,10 @@ class UnitReader:
         self._spec = spec
         self._keep = spec.output.keep_columns if spec.output else ()
         self._schema = decode_schema(plan.schema) if plan.schema else pa.schema([])
-        self._names = tuple(dict.fromkeys(self._schema.names if spec.columns is None else spec.columns))
+        asked = self._schema.names if spec.columns is None else (*spec.columns, *plan.keys)
+        self._names = tuple(dict.fromkeys(asked))
         self._open: _OpenFile | None = None
+        self._groups = GroupReader(plan, spec, self._schema, self._names, self._keep) if plan.keys else None
 
     @property
     def schema(self) -> pa.Schema:
@@ -63,6 +66,8 @@ class UnitReader:
             return
         if self._plan.kind == "files":
             yield from self._file_slabs(found, lo, hi, wanted)
+        elif self._groups is not None:
+            yield from self._groups.slabs(found, lo, hi, wanted)
         else:
             yield from self._table_slabs(found, lo, hi, wanted)
 
@@ -71,6 +76,8 @@ class UnitReader:
         if self._open is not None:
             self._open.close()
             self._open = None
+        if self._groups is not None:
+            self._groups.close()
 
     def _file_slabs(self, unit: Unit, lo: int, hi: int, wanted: Wanted) -> Iterator[Slab]:
         if not wanted(lo, hi):
@@ -78,6 +85,10 @@ class UnitReader:
         per = self._plan.files_per_mini_batch
         start = (lo - unit.first_mini_batch) * per
         stop = min((hi - unit.first_mini_batch) * per, unit.file_count)
+        bounds = None
+        if self._plan.keys:
+            bounds = np.asarray(self._plan.bounds[lo : hi + 1], np.int64) - self._plan.bounds[lo]
+            start, stop = self._plan.bounds[lo] - unit.file, self._plan.bounds[hi] - unit.file
         files = self._plan.files[unit.file + start : unit.file + stop]
         for file in files:
             check_file(file)
@@ -86,12 +97,13 @@ class UnitReader:
         yield Slab(
             first_mini_batch=lo,
             end_mini_batch=hi,
-            rows_per_mini_batch=per,
+            rows_per_mini_batch=max(per, 1),
             row_count=len(paths),
             first_item=unit.file + start,
             cut=lambda first, last, mini_batch: FileBatch(paths[first:last], mini_batch),
             kept=kept,
             byte_count=sum(map(len, paths)),
+            bounds=bounds,
         )
 
     def _table_slabs(self, unit: Unit, lo: int, hi: int, wanted: Wanted) -> Iterator[Slab]:
@@ -102,7 +114,7 @@ class UnitReader:
         except InputError:
             self.close()
             raise
-        except (OSError, ValueError, pa.ArrowException) as error:
+        except UNREADABLE as error:
             self.close()
             check_file(file)
             raise unreadable(file.path, error) from error
@@ -129,10 +141,11 @@ class _OpenFile:
     ) -> None:
         self.index = index
         file = plan.files[index]
-        self._per = file.rows_per_mini_batch
+        self._per, self._path = file.rows_per_mini_batch, file.path
         read = tuple(dict.fromkeys((*names, *keep)))
         root = os.path.abspath(spec.inputs[file.input].path)
-        self._stream = _RowStream(file, schema, read, path_columns(root, file.path))
+        options = spec.inputs[file.input].table
+        self._stream = RowStream(file, schema, read, path_values(root, file.path, options), options)
         run_schema = pa.schema([schema.field(name) for name in names])
         self._convert: Convert = converter(spec, run_schema, file.nullable, shared=bool(keep))
         self._names = list(names)
@@ -165,9 +178,38 @@ class _OpenFile:
             count = min(within, stop - row)
             if count < stop - row:
                 count = count // per * per or min(per, stop - row)
-            yield self._slab(mini_batch, row, self._stream.take(count))
+            yield from self._slabs(mini_batch, row, self._stream.take(count))
             row += count
             mini_batch += -(-count // per)
+
+    def _slabs(self, mini_batch: int, row: int, batch: pa.RecordBatch) -> Iterator[Slab]:
+        """One slab; or several, when rows cannot be read: only their mini-batches are lost."""
+        bad = self._stream.bad_rows(row, row + batch.num_rows)
+        if not bad:
+            yield self._slab(mini_batch, row, batch)
+            return
+        at = 0
+        for number, what in sorted({(place - row) // self._per: what for place, what in reversed(bad)}.items()):
+            start = number * self._per
+            if start > at:
+                yield self._slab(mini_batch + at // self._per, row + at, batch.slice(at, start - at))
+            at = min(start + self._per, batch.num_rows)
+            yield self._unreadable(mini_batch + number, row + start, at - start, what)
+        if at < batch.num_rows:
+            yield self._slab(mini_batch + at // self._per, row + at, batch.slice(at))
+
+    def _unreadable(self, mini_batch: int, row: int, count: int, what: str) -> Slab:
+        def cut(start: int, stop: int, number: int) -> None:
+            raise InputUnreadable(shown(self._path), what)
+
+        return Slab(
+            first_mini_batch=mini_batch,
+            end_mini_batch=mini_batch + 1,
+            rows_per_mini_batch=self._per,
+            row_count=count,
+            first_item=row,
+            cut=cut,
+        )
 
     def _slab(self, mini_batch: int, row: int, batch: pa.RecordBatch) -> Slab:
         byte_count = batch.nbytes
@@ -183,111 +225,3 @@ class _OpenFile:
             kept=batch.select(self._keep) if self._keep else None,
             byte_count=byte_count,
         )
-
-
-class _RowStream:
-    """Rows of one file in order, as batches of the plan's types; `seek` goes where the next rows are wanted."""
-
-    def __init__(
-        self, file: PlanFile, schema: pa.Schema, names: tuple[str, ...], constants: dict[str, str | None]
-    ) -> None:
-        self._path = file.path
-        self._reader: TableReader = open_table_file(file.path)
-        self._conform = _Conform(self._reader.schema, schema, names, constants)
-        self._batches: Iterator[pa.RecordBatch] | None = None
-        self._pieces: deque[pa.RecordBatch] = deque()
-        self._row = 0
-        """The row of the file that the first waiting piece begins with."""
-        self._end = 0
-        """The row after the last waiting piece."""
-
-    def close(self) -> None:
-        self._batches = None
-        self._pieces.clear()
-        self._reader.close()
-
-    def waiting_rows(self, row: int) -> int:
-        """How many rows from `row` on are decoded already."""
-        return self._end - row if self._row <= row < self._end else 0
-
-    def seek(self, row: int, batch_rows: int) -> int:
-        """Go to `row`; how many rows can be taken there without joining two batches."""
-        if row < self._row or self._batches is None or self._reader.entry_before(row) > self._end:
-            start = self._reader.entry_before(row)
-            self._pieces.clear()
-            self._batches = self._reader.stream(start, self._conform.columns, batch_rows)
-            self._row = self._end = start
-        while True:
-            while self._pieces and self._row + self._pieces[0].num_rows <= row:
-                self._row += self._pieces.popleft().num_rows
-            if self._pieces:
-                break
-            self._pull()
-        if row > self._row:
-            self._pieces[0] = self._pieces[0].slice(row - self._row)
-            self._row = row
-        return int(self._pieces[0].num_rows)
-
-    def take(self, count: int) -> pa.RecordBatch:
-        """The next `count` rows as one batch."""
-        parts = []
-        while count:
-            if not self._pieces:
-                self._pull()
-            piece = self._pieces.popleft()
-            if piece.num_rows > count:
-                self._pieces.appendleft(piece.slice(count))
-                piece = piece.slice(0, count)
-            parts.append(piece)
-            count -= piece.num_rows
-            self._row += piece.num_rows
-        return self._conform(parts[0] if len(parts) == 1 else pa.concat_batches(parts))
-
-    def _pull(self) -> None:
-        assert self._batches is not None
-        batch = next(self._batches, None)
-        if batch is None:
-            raise ValueError(f"it ends at row {self._end}, before the rows that its header promises")
-        if batch.num_rows:
-            self._pieces.append(batch)
-            self._end += batch.num_rows
-
-
-class _Conform:
-    """Gives batches of one file the columns and types of the plan: casts, nulls for what is missing, path columns."""
-
-    def __init__(
-        self, own: pa.Schema, unified: pa.Schema, names: tuple[str, ...], constants: dict[str, str | None]
-    ) -> None:
-        self._target = pa.schema([unified.field(name) for name in names])
-        self._constants = constants
-        self.columns = [name for name in names if name not in constants and name in own.names]
-        """What is to be read from the file."""
-        fields = [own.field(name) for name in self.columns]
-        self._is_plain = self.columns == list(names) and all(
-            field.type == unified.field(field.name).type for field in fields
-        )
-
-    def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        if self._is_plain:
-            columns = [batch.column(name) for name in self.columns]
-        else:
-            columns = [self._column(batch, field) for field in self._target]
-        return pa.RecordBatch.from_arrays(columns, schema=self._target)
-
-    def _column(self, batch: pa.RecordBatch, field: pa.Field) -> pa.Array:
-        if field.name in self._constants:
-            return pa.repeat(pa.scalar(self._constants[field.name], field.type), batch.num_rows)
-        if field.name not in self.columns:
-            return pa.nulls(batch.num_rows, field.type)
-        column = batch.column(field.name)
-        if isinstance(column, pa.ExtensionArray):
-            column = column.storage
-        if column.type != normal_type(column.type):
-            column = column.cast(normal_type(column.type))
-        if column.type == field.type:
-            return column
-        try:
-            return column.cast(field.type)
-        except pa.ArrowInvalid as error:
-            raise ValueError(f"column {field.name!r} as {field.type}, the type of all files: {error}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Literal
 
 import numpy as np
@@ -25,13 +26,16 @@ class Renderer:
     """
 
     def __init__(self, output: OutputSpec | None) -> None:
+        self._is_parquet = output is not None and output.format == "parquet"
+        self._folders = output.partition_by if output is not None else ()
+        output = output.staged if output is not None else None
         self.output = output
+        """How segments are written; with `partition_by`, files of the format asked for are only made at the end."""
         self.mode: Mode = mode_of(output)
         self.frames: dict[int, tuple[str, ...]] = {}
         """Columns of the frames rendered since the last segment, by mini-batch; kept where a header line needs them."""
         self._settings = text_settings(output) if output is not None else {}
         self._wants_columns = output is not None and (output.frame_header or output.format == "csv")
-        self._is_parquet = output is not None and output.format == "parquet"
         self._last_header: tuple[Any, Any, tuple[str, ...]] = (None, None, ())
         self._kept = frozenset(output.keep_columns) if output is not None else frozenset()
 
@@ -80,11 +84,21 @@ class Renderer:
         rows = take_over(kind, value)
         if self._is_parquet and isinstance(rows, Batches):
             check_parquet(rows.schema)
+        if self._folders:
+            self._check_folders(rows.names if isinstance(rows, Arrays) else rows.schema.names)
         if not self._kept:
             return rows
         check_kept(self._kept, rows.names if isinstance(rows, Arrays) else rows.schema.names, mini_batch)
         items = _items_by_index(value.index, item_count) if kind in ("frame", "series") else None
         return rows if items is None else Ordered(rows, items)
+
+    def _check_folders(self, names: Iterable[str]) -> None:
+        missing = next((name for name in self._folders if name not in self._kept and name not in names), None)
+        if missing is not None:
+            raise IllegalReturn(
+                f"run() returned the columns {', '.join(names)}, and partition_by needs {missing!r}; "
+                "return it too, or name it in keep_columns"
+            )
 
 
 def mode_of(output: OutputSpec | None) -> Mode:

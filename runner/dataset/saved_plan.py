@@ -7,16 +7,19 @@ Paths that are no UTF-8 are written as `base64:` and their bytes, so that every 
 from __future__ import annotations
 
 import base64
+import mmap
 import os
 import zlib
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, Literal
 
 import msgspec
 
+from runner.dataset.key_values import KeyValues, keys_of
 from runner.dataset.listing import shown
-from runner.entity.plan import PLAN_VERSION, Plan, PlanFile, Unit
+from runner.entity.plan import PLAN_VERSION, Plan, PlanFile, Unit, no_key
 from runner.errors import InputChanged, InputUnreadable, StorageFailed
 
 _BLOCK_LINES = 10_000
@@ -31,6 +34,9 @@ class _Header(msgspec.Struct, kw_only=True):
     item_count: int
     schema: str
     fingerprint: str
+    keys: tuple[str, ...] = ()
+    bounds_crc32: int = 0
+    keys_crc32: int = 0
 
 
 class _Trailer(msgspec.Struct, kw_only=True):
@@ -48,10 +54,14 @@ _FILES, _UNITS = msgspec.json.Decoder(PlanFile), msgspec.json.Decoder(Unit)
 def save_plan(plan: Plan, path: str | os.PathLike[str]) -> None:
     """Write the plan; after the return it survives a crash of the machine."""
     target = Path(path)
+    keys_crc32 = 0
+    if plan.keys:
+        _save_bounds(plan, target)
+        keys_crc32 = _keys_crc32(target)
     partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
         with partial.open("wb") as file:
-            _write(plan, file)
+            _write(plan, file, keys_crc32)
             file.flush()
             os.fsync(file.fileno())
         partial.replace(target)
@@ -64,6 +74,56 @@ def save_plan(plan: Plan, path: str | os.PathLike[str]) -> None:
         raise
 
 
+def bounds_of(path: str | os.PathLike[str]) -> Path:
+    """The file beside a plan that holds the bounds of its groups: int64, in this machine's byte order."""
+    return Path(f"{os.fspath(path)}.bounds")
+
+
+def _save_bounds(plan: Plan, target: Path) -> None:
+    """Before the plan itself, whose checksum of them says that they belong together."""
+    path = bounds_of(target)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with partial.open("wb") as file:
+            file.write(memoryview(plan.bounds).cast("B"))  # type: ignore[arg-type] # an array of int64
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        raise StorageFailed(str(path), f"the plan cannot be written: {error.strerror}") from error
+
+
+def _keys_crc32(target: Path) -> int:
+    """Of the values of the keys, which were saved before."""
+    try:
+        with keys_of(target).open("rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as mapped:
+            return zlib.crc32(mapped)
+    except OSError as error:
+        raise InputUnreadable(str(keys_of(target)), error.strerror or str(error)) from error
+
+
+def _key_texts(path: Path) -> Callable[[int], str | None]:
+    """Looks keys up when the first is asked for: most readers of a plan never do."""
+    opened: list[KeyValues] = []
+
+    def text_of(mini_batch: int) -> str | None:
+        if not opened:
+            opened.append(KeyValues(path))
+        return opened[0].text_of(mini_batch)
+
+    return text_of
+
+
+def _load_bounds(path: Path, header: _Header) -> memoryview:
+    with bounds_of(path).open("rb") as file:
+        mapped = memoryview(mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ))
+    if zlib.crc32(mapped) != header.bounds_crc32 or len(mapped) != 8 * (header.mini_batch_count + 1):
+        raise ValueError("the bounds of its groups are damaged")
+    if _keys_crc32(path) != header.keys_crc32:
+        raise ValueError("the keys of its groups are damaged")
+    return mapped.cast("q")
+
+
 def _sync_folder(path: Path) -> None:
     folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -72,7 +132,7 @@ def _sync_folder(path: Path) -> None:
         os.close(folder)
 
 
-def _write(plan: Plan, file: BinaryIO) -> None:
+def _write(plan: Plan, file: BinaryIO, keys_crc32: int) -> None:
     checksum = 0
 
     def put(block: bytes) -> int:
@@ -89,6 +149,9 @@ def _write(plan: Plan, file: BinaryIO) -> None:
         item_count=plan.item_count,
         schema=plan.schema,
         fingerprint=plan.fingerprint,
+        keys=plan.keys,
+        bounds_crc32=zlib.crc32(memoryview(plan.bounds).cast("B")) if plan.keys else 0,  # type: ignore[arg-type]
+        keys_crc32=keys_crc32,
     )
     encoder = msgspec.json.Encoder()
     units_at = put(encoder.encode(header) + b"\n")
@@ -107,12 +170,14 @@ def load_plan(path: str | os.PathLike[str]) -> Plan:
     except OSError as error:
         raise InputUnreadable(str(path), error.strerror or str(error)) from error
     try:
-        return _decode(data)
+        return _decode(data, Path(path))
+    except OSError as error:
+        raise InputUnreadable(str(bounds_of(path)), error.strerror or str(error)) from error
     except (msgspec.MsgspecError, UnicodeDecodeError, ValueError, IndexError) as error:
         raise InputUnreadable(str(path), f"the plan is damaged: {error}") from error
 
 
-def _decode(data: bytes) -> Plan:
+def _decode(data: bytes, path: Path) -> Plan:
     body_end = data.rfind(b"\n", 0, len(data) - 1) + 1
     header_end = data.find(b"\n") + 1
     if not header_end or not body_end or data[-1:] != b"\n":
@@ -128,6 +193,7 @@ def _decode(data: bytes) -> Plan:
     units = _UNITS.decode_lines(view[trailer.units_at : body_end])
     if (len(files), len(units)) != (trailer.file_count, trailer.unit_count):
         raise ValueError("its counts are wrong")
+    bounds = _load_bounds(path, header) if header.keys else ()
     return Plan(
         kind=header.kind,
         inputs=header.inputs,
@@ -138,6 +204,9 @@ def _decode(data: bytes) -> Plan:
         item_count=header.item_count,
         schema=header.schema,
         fingerprint=header.fingerprint,
+        keys=header.keys,
+        bounds=bounds,
+        key_of=_key_texts(path) if header.keys else no_key,
     )
 
 
@@ -165,7 +234,10 @@ def check_file(file: PlanFile) -> None:
     try:
         info = os.stat(file.path)
     except OSError as error:
-        raise InputChanged(shown(file.path), f"is gone ({error.strerror})") from error
+        where = (
+            ", or is not seen from this node: then set RUNNER_HOME to a folder that all nodes share," * file.is_moved
+        )
+        raise InputChanged(shown(file.path), f"is gone ({error.strerror}){where}") from error
     if info.st_size != file.size_bytes:
         raise InputChanged(shown(file.path), f"has changed from {file.size_bytes} to {info.st_size} bytes")
     if info.st_mtime_ns != file.mtime_ns:

@@ -10,6 +10,8 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from runner.dataset.frames import Columns, Cut
@@ -19,7 +21,8 @@ from runner.dataset.frames import Columns, Cut
 class Slab:
     """Mini-batches [first_mini_batch, end_mini_batch), ready to be sliced: natively by `columns`, else by `cut`.
 
-    Rows are counted from the slab's first; mini-batch m has the rows from (m - first) * rows_per_mini_batch on.
+    Rows are counted from the slab's first; mini-batch m has the rows from (m - first) * rows_per_mini_batch on, or
+    those between two of the `bounds`.
     """
 
     first_mini_batch: int
@@ -33,11 +36,17 @@ class Slab:
     kept: pa.Table | pa.RecordBatch | None = None
     """The columns to be written beside what `run` returns, rows aligned with the slab."""
     byte_count: int = 0
+    bounds: npt.NDArray[np.int64] | None = None
+    """Where each mini-batch begins, and the last one ends, when they are of different sizes: groups by key."""
 
     def get(self, mini_batch: int) -> Any:
         """One mini-batch as `run` would get it; the native loop does the same without this call."""
-        start = (mini_batch - self.first_mini_batch) * self.rows_per_mini_batch
-        stop = min(start + self.rows_per_mini_batch, self.row_count)
+        index = mini_batch - self.first_mini_batch
+        if self.bounds is not None:
+            start, stop = int(self.bounds[index]), int(self.bounds[index + 1])
+        else:
+            start = index * self.rows_per_mini_batch
+            stop = min(start + self.rows_per_mini_batch, self.row_count)
         if self.columns is not None:
             return {name: array[start:stop] for name, array in self.columns}
         assert self.cut is not None

@@ -32,6 +32,7 @@ class Slab(Protocol):
     columns: tuple[tuple[str, npt.NDArray[Any]], ...] | None
     cut: Callable[[int, int, int], Any] | None
     kept: Any
+    bounds: npt.NDArray[np.int64] | None
 
 class Taken(NamedTuple):
     records: npt.NDArray[np.void]

@@ -54,7 +54,7 @@ class FailureRow:
         return (
             self.mini_batch,
             self.unit,
-            self.file,
+            self.file or None,
             self.row,
             self.key,
             self.item_count,

@@ -5,8 +5,10 @@ Nothing here refers to the YAML any more: paths are absolute, bindings are subst
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
+
+from runner.entity.table import TableOptions
 
 SizeKind = Literal["files", "bytes", "rows"]
 MiniBatchFormat = Literal["pandas", "arrow", "numpy", "polars"]
@@ -23,6 +25,7 @@ class SplitInput:
     name: str
     kind: Literal["table", "files"]
     path: str
+    table: TableOptions = field(default_factory=TableOptions)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +53,14 @@ class OutputSpec:
     keep_columns: tuple[str, ...] = ()
     part_size_bytes: int = 128 * 1024 * 1024
     compression: str = "none"
+    partition_by: tuple[str, ...] = ()
+    """Columns whose values name the folders `name=value` that rows are published in."""
     overwrite: bool = False
+
+    @property
+    def staged(self) -> OutputSpec:
+        """How parts are written before they are published: rows that are still to go to folders keep their types."""
+        return replace(self, format="ipc", compression="none", partition_by=()) if self.partition_by else self
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +102,8 @@ class ParallelSpec:
     bisect: bool = False
     speculate: bool | None = None
     memory_bytes: int | None = None
+    limit: int | None = None
+    """Only so many mini-batches, the first ones, are run: a trial."""
     compute: Literal["local", "ray"] = "ray"
     ray_address: str | None = None
     """A configured cluster; None means the embedded Ray of this RUNNER_HOME."""

@@ -45,7 +45,7 @@ class Assembler:
     def __init__(
         self, instance: int, output: OutputSpec | None, staging: str | None, done: Callable[[Assembled], None]
     ) -> None:
-        self._instance, self._output = instance, output
+        self._instance, self._output = instance, output.staged if output is not None else None
         self._staging = Path(staging) if staging else None
         self._done = done
         self._orders: queue.SimpleQueue[Order | None] = queue.SimpleQueue()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 
 from runner.entity.parallel import MiniBatchSize
@@ -34,6 +34,8 @@ class Rows:
     """Rows of each row group, in order."""
     row_bytes: float
     """Estimated decoded bytes of one row of the columns that are read."""
+    is_stream: bool = False
+    """Whether it can only be read from its beginning: then it is one unit."""
 
 
 def rows_per_mini_batch(rows: Rows, size: MiniBatchSize) -> int:
@@ -48,7 +50,9 @@ def cut_rows(file: int, rows: Rows, per_mini_batch: int, first_mini_batch: int) 
     """The units of one table file, numbered from `first_mini_batch` on; none for a file without rows."""
     count = -(-rows.row_count // per_mini_batch)
     budget = min(UNIT_ROWS, int(UNIT_BYTES / max(rows.row_bytes, 1e-9)))
-    most = max(1, budget // per_mini_batch)
+    most = count if rows.is_stream else max(1, budget // per_mini_batch)
+    if rows.is_stream:
+        rows = replace(rows, group_rows=[rows.row_count])
     borders = sorted({min(-(-end // per_mini_batch), count) for end in accumulate(rows.group_rows)} | {0, count})
     at = 0
     while at < count:

@@ -1,157 +1,56 @@
-"""Makes the plan of a job: lists its inputs, looks at the footers of tables, cuts, and takes the fingerprint.
+"""Makes the plan of a job: by sizes, or by partition keys.
 
-Only listings and footers are read. Nothing depends on the time, the machine or the number of threads.
+Nothing depends on the time, the machine or the number of threads.
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import partial
+from pathlib import Path
 
-import msgspec
-
-from runner.dataset.frames import check_format
-from runner.dataset.listing import list_files, list_table, shown
-from runner.dataset.path_columns import path_columns
-from runner.dataset.table_files import TableFile, check_one_format, probe_table_file
-from runner.dataset.table_schema import table_schema
-from runner.entity.parallel import ParallelSpec, SplitInput
-from runner.entity.plan import Plan, PlanFile, Unit
-from runner.errors import ArgumentInvalid, EmptyInput
-from runner.plan.cut import ALGORITHM_VERSION, Rows, cut_files, cut_rows, rows_per_mini_batch
-
-_PROBE_THREADS = 16
-"""Footers are small reads, worth overlapping where the storage is far away."""
+from runner.dataset.partition import names_folders
+from runner.dataset.schemas import decode_schema
+from runner.entity.parallel import ParallelSpec
+from runner.entity.plan import Plan
+from runner.errors import ArgumentInvalid
+from runner.plan.by_keys import Tell, plan_by_keys, say_nothing
+from runner.plan.listed import plan_files, plan_tables
+from runner.plan.trial import first_of
 
 
-def make_plan(spec: ParallelSpec) -> Plan:
-    """The plan of a job; the same files, sizes and columns always give the same one."""
-    if spec.partition_keys:
-        raise ArgumentInvalid("partition_keys", "comes in a later release; for now use mini_batch_size")
+def make_plan(spec: ParallelSpec, path: Path | None = None, tell: Tell = say_nothing) -> Plan:
+    """The plan of a job; the same files, sizes and columns always give the same one.
+
+    With partition keys, what belongs to the plan is put beside `path`, where the plan will be: the values of the keys,
+    and rows that have to be moved, of which `tell` is told how many were read.
+    """
     if not spec.inputs:
         raise ArgumentInvalid("input_data", "is empty; name at least one input")
+    plan = _whole_plan(spec, path, tell)
+    return plan if spec.limit is None else first_of(plan, spec.limit)
+
+
+def _whole_plan(spec: ParallelSpec, path: Path | None, tell: Tell) -> Plan:
     kinds = {split.kind for split in spec.inputs}
     if len(kinds) > 1:
         raise ArgumentInvalid("input_data", "mixes tables and files; use inputs of one kind")
-    return _plan_files(spec) if kinds == {"files"} else _plan_tables(spec)
+    if spec.partition_keys:
+        if path is None:
+            raise ArgumentInvalid("partition_keys", "need a place beside the plan")
+        return plan_by_keys(spec, path, tell)
+    if kinds == {"files"}:
+        return plan_files(spec)
+    plan = plan_tables(spec)
+    _check_folders(spec, plan)
+    return plan
 
 
-def _plan_files(spec: ParallelSpec) -> Plan:
-    if spec.mini_batch_size.kind != "files":
-        raise ArgumentInvalid("mini_batch_size", "must be a number of files for an input of files")
-    keep = spec.output.keep_columns if spec.output else ()
-    foreign = [name for name in keep if name != "path"]
-    if foreign:
-        raise ArgumentInvalid("keep_columns", f"has {foreign[0]!r}, but of an input of files only 'path' can be kept")
-    per = spec.mini_batch_size.value
-    files: list[PlanFile] = []
-    units: list[Unit] = []
-    mini_batches = 0
-    for index, split in enumerate(spec.inputs):
-        listed = list_files(split.path, input_name=split.name)
-        units.extend(cut_files(len(files), len(listed), per, mini_batches))
-        mini_batches += -(-len(listed) // per)
-        files.extend(
-            PlanFile(path=file.path, size_bytes=file.size_bytes, mtime_ns=file.mtime_ns, input=index) for file in listed
-        )
-    return Plan(
-        kind="files",
-        inputs=tuple(split.name for split in spec.inputs),
-        files=tuple(files),
-        units=tuple(units),
-        files_per_mini_batch=per,
-        mini_batch_count=mini_batches,
-        item_count=len(files),
-        fingerprint=_fingerprint(spec, files, ""),
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class _Table:
-    """A probed file, and where in the job's inputs it stands."""
-
-    input: int
-    root: str
-    table: TableFile
-
-
-def _plan_tables(spec: ParallelSpec) -> Plan:
-    if spec.mini_batch_size.kind == "files":
-        raise ArgumentInvalid(
-            "mini_batch_size", "must be a size or a number of rows for a table, like 1mb or '1000 rows'"
-        )
-    check_format(spec.mini_batch_format)
-    keep = spec.output.keep_columns if spec.output else ()
-    read = None if spec.columns is None else frozenset((*spec.columns, *keep))
-    found = [table for index, split in enumerate(spec.inputs) for table in _probe_input(index, split, read)]
-    schema = table_schema([each.table for each in found], [each.root for each in found], spec.columns, keep)
-    files: list[PlanFile] = []
-    units: list[Unit] = []
-    mini_batches = 0
-    for index, each in enumerate(found):
-        rows = _rows_of(each.table, schema.row_bytes(each.table))
-        per = rows_per_mini_batch(rows, spec.mini_batch_size)
-        units.extend(cut_rows(index, rows, per, mini_batches))
-        mini_batches += -(-rows.row_count // per)
-        files.append(
-            PlanFile(
-                path=each.table.file.path,
-                size_bytes=each.table.file.size_bytes,
-                mtime_ns=each.table.file.mtime_ns,
-                input=each.input,
-                row_count=rows.row_count,
-                rows_per_mini_batch=per,
-                nullable=schema.nullable(each.table, path_columns(each.root, each.table.file.path)),
-            )
-        )
-    return Plan(
-        kind="table",
-        inputs=tuple(split.name for split in spec.inputs),
-        files=tuple(files),
-        units=tuple(units),
-        mini_batch_count=mini_batches,
-        item_count=sum(file.row_count for file in files),
-        schema=schema.text,
-        fingerprint=_fingerprint(spec, files, schema.text),
-    )
-
-
-def _probe_input(index: int, split: SplitInput, columns: frozenset[str] | None) -> Iterator[_Table]:
-    """The files of one table input, footers read; an input without a row is refused."""
-    listed = list_table(split.path, input_name=split.name)
-    check_one_format(listed)
-    root = os.path.abspath(split.path)
-    row_count = 0
-    with ThreadPoolExecutor(min(_PROBE_THREADS, len(listed))) as threads:
-        for table in threads.map(partial(probe_table_file, columns=columns), listed):
-            row_count += table.row_count
-            yield _Table(index, root, table)
-    if not row_count:
-        raise EmptyInput(split.name, shown(root), "has files, but none of them holds a row")
-
-
-def _rows_of(table: TableFile, row_bytes: float) -> Rows:
-    return Rows(
-        row_count=table.row_count,
-        size_bytes=table.file.size_bytes,
-        group_rows=[group.row_count for group in table.layout.row_groups],
-        row_bytes=row_bytes,
-    )
-
-
-def _fingerprint(spec: ParallelSpec, files: Iterable[PlanFile], schema: str) -> str:
-    """What a resume compares: paths, sizes and times of the input, what is asked of it, and how it is cut."""
-    encode = msgspec.json.Encoder().encode
-    digest = hashlib.sha256(encode((ALGORITHM_VERSION, spec.mini_batch_size, spec.columns, schema)))
-    roots = [os.fsencode(os.path.abspath(split.path)) for split in spec.inputs]
-    for split in spec.inputs:
-        digest.update(encode((split.name, split.kind)))
-    for file in files:
-        path = os.fsencode(file.path)
-        below = path[len(roots[file.input]) + 1 :]
-        digest.update(b"%s\0%s\0%d %d %d;" % (path, below, file.input, file.size_bytes, file.mtime_ns))
-    return digest.hexdigest()
+def _check_folders(spec: ParallelSpec, plan: Plan) -> None:
+    """Refuse what is seen to be no name of a folder before `run` has done all its work."""
+    if spec.output is None:
+        return
+    schema = decode_schema(plan.schema)
+    for name in spec.output.partition_by:
+        at = schema.get_field_index(name) if name in spec.output.keep_columns else -1
+        if at >= 0 and not names_folders(schema.field(at).type):
+            what = f"names {name!r}, a column of {schema.field(at).type}; folders are named by integers, text or dates"
+            raise ArgumentInvalid("partition_by", what)

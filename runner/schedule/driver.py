@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+import time
 import traceback
 from collections.abc import Sequence
 from dataclasses import replace
@@ -24,7 +25,7 @@ from runner.entity.lease import InstanceConfig, Tally
 from runner.entity.parallel import ParallelSpec
 from runner.entity.plan import Plan
 from runner.entity.status import JobStatus
-from runner.errors import StorageFailed
+from runner.errors import InputChanged, StorageFailed
 from runner.schedule.arrival import Arrival, Connect
 from runner.schedule.book import Ledgerbook, read_book
 from runner.schedule.commit import Committer
@@ -42,6 +43,7 @@ from runner.store.home import Home, JobFolder
 
 log = logging.getLogger(__name__)
 
+GROUPING_S = 2.0
 CLUSTER_END_S = 5.0
 """How long the news that a job has failed waits for the end of what still runs of it."""
 
@@ -54,6 +56,7 @@ class Driver:
         self._shell = Shell(home, name)
         self._folder: JobFolder = self._shell.folder
         self._has_journal = False
+        self._told_time = 0.0
         self._records: tuple[OutputRecord, ...] = ()
         self._assets: tuple[Asset, ...] = ()
 
@@ -90,6 +93,8 @@ class Driver:
             self._grounds.remove_staging()
             # Instances clean up behind themselves; one that was killed, and had no successor, has not.
             shutil.rmtree(self._folder.scratch, ignore_errors=True)
+            if not self._book.tally.failed_mini_batch_count:  # else a redrive reads them again
+                shutil.rmtree(self._folder.groups, ignore_errors=True)
             end_tidying(self._home, self._name)
             tidy_up(self._home, self._shell.store)
 
@@ -208,16 +213,46 @@ class Driver:
         path = self._folder.plan
         if path.exists():
             plan = load_plan(path)
+            if (listed := self._folder.listed).exists():
+                check_unchanged(load_plan(listed))
+                return self._groups_of(plan)
             check_unchanged(plan)
             return plan
-        self._shell.pulse.say("planning")
-        from runner.plan.make import make_plan  # half of what a driver loads, and not before instances start
-
-        plan = make_plan(self._spec)
-        save_plan(plan, path)
+        plan = self._plan_anew()
         log.info("planned %d mini-batches of %d items", plan.mini_batch_count, plan.item_count)
         self._logs.planned(plan)
         return plan
+
+    def _plan_anew(self) -> Plan:
+        self._shell.pulse.say("planning")
+        from runner.plan.make import make_plan  # half of what a driver loads, and not before instances start
+
+        plan = make_plan(self._spec, self._folder.plan, self._tell_grouping)
+        save_plan(plan, self._folder.plan)
+        return plan
+
+    def _groups_of(self, plan: Plan) -> Plan:
+        """The plan with the files of its groups; those that are gone are made anew from the unchanged input."""
+        try:
+            check_unchanged(plan)
+        except InputChanged as error:
+            log.info("the rows are grouped by key once more: %s", error)
+        else:
+            return plan
+        bounds = bytes(memoryview(plan.bounds))  # type: ignore[arg-type] # an array of int64
+        anew = self._plan_anew()
+        if anew.fingerprint != plan.fingerprint or bytes(memoryview(anew.bounds)) != bounds:  # type: ignore[arg-type]
+            what = "has lost rows that were grouped by key, and the input gives others now"
+            raise InputChanged(str(self._folder.groups), what)
+        return anew
+
+    def _tell_grouping(self, row_count: int) -> None:
+        """Rows are being grouped by key, which may take long."""
+        self._shell.cancelled.check()
+        now = time.monotonic()
+        if now - self._told_time >= GROUPING_S:
+            self._told_time = now
+            self._shell.pulse.say(f"grouping rows by key: {row_count} read")
 
     def _config(self, placement: Placement, staging: Path | None) -> InstanceConfig:
         return InstanceConfig(

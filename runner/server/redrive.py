@@ -72,6 +72,9 @@ def _check(store: Store, job: JobState, folder: JobFolder) -> None:
     if job.reused_from:
         raise refusal(job, _VERB, f"its results are those of {job.reused_from}, of which nothing is open")
     if job.status is JobStatus.COMPLETED or folder.redrive.is_file():
+        output = read_spec(folder).output
+        if output is not None and output.partition_by:
+            raise refusal(job, _VERB, "nothing can be put into an output that partition_by divides; submit it anew")
         return
     if job.status in (JobStatus.FAILED, JobStatus.CANCELED):
         whole = job.parent or job.name

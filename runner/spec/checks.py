@@ -99,7 +99,11 @@ def _check_keys(document: Mapping[str, Any], keys: Any, found: Findings) -> None
     at = ("partition_keys",) if "partition_keys" in document else ("task", "program_arguments", "--partition_keys")
     if document.get("mini_batch_size") is not None:
         found.notice(at, "goes before mini_batch_size, which is not used")
-    found.problem(at, "(one mini-batch for each key) is not supported by this version", "cut by `mini_batch_size`")
+    if document.get("runner", {}).get("bisect"):
+        found.notice(("runner", "bisect"), "is not used: a group by partition keys is never split")
+    doubled = sorted({key for key in keys if list(keys).count(key) > 1})
+    if doubled:
+        found.problem(at, f"names {doubled[0]!r} twice", "name each key once")
 
 
 def _check_target(document: Mapping[str, Any], target: str | None, read: Mapping[str, Any], found: Findings) -> None:
@@ -120,19 +124,39 @@ def _check_target(document: Mapping[str, Any], target: str | None, read: Mapping
 def _check_runner(document: Mapping[str, Any], target: str | None, kinds: set[Any], found: Findings) -> None:
     runner = document.get("runner", {})
     written = runner.get("output_format", "text")
-    for key in ("output_format", "keep_columns", "compression", "part_size"):
+    for key in ("output_format", "keep_columns", "partition_by", "compression", "part_size"):
         if key in runner and target is None and found.is_clean("task", "append_row_to"):
             found.problem(
                 ("runner", key), "has no meaning without append_row_to", "write `append_row_to` below `task:`"
             )
     if "keep_columns" in runner and target is not None and written == "text":
         found.problem(("runner", "keep_columns"), "has no meaning for text", "write `output_format: parquet`, or csv")
+    if (limit := runner.get("limit")) is not None:
+        found.notice(
+            ("runner", "limit"), f"is {limit}: a trial, in which no mini-batches but the first {limit} are run"
+        )
+    _check_folders(document, target, written, found)
     if written == "ipc" and runner.get("compression") == "gzip":
         found.problem(("runner", "compression"), "is gzip, which Arrow IPC files cannot have", "write `zstd` or `none`")
     if kinds != {"files"}:
         return
-    for key in ("mini_batch_format", "columns", "frame_types", "writable"):
+    for key in ("mini_batch_format", "columns", "frame_types", "writable", "path_column"):
         if key in runner:
             found.problem(("runner", key), "is for tables, and the input is cut by files", "leave it out")
     if any(column != "path" for column in runner.get("keep_columns", ())):
         found.problem(("runner", "keep_columns"), "names columns, and files have none", "write `[path]`")
+
+
+def _check_folders(document: Mapping[str, Any], target: str | None, written: str, found: Findings) -> None:
+    names = document.get("runner", {}).get("partition_by")
+    if not names or target is None:
+        return
+    at = ("runner", "partition_by")
+    if written == "text":
+        found.problem(at, "has no meaning for text", "write `output_format: parquet`, csv, jsonl or ipc")
+    if document["outputs"][target].get("type") == "uri_file":
+        what = f"needs a folder, and the output {target!r} is a file"
+        found.problem(at, what, "write `type: uri_folder` for the output")
+    doubled = sorted({name for name in names if names.count(name) > 1})
+    if doubled:
+        found.problem(at, f"names {doubled[0]!r} twice", "name each column once")

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from runner.entity.job import OutputState
 from runner.entity.parallel import MiniBatchSize, OutputSpec, ParallelSpec, SplitInput
+from runner.entity.table import TableOptions
 from runner.spec.bindings import references, substitute
 from runner.spec.data_shapes import is_literal
 from runner.spec.findings import Findings
-from runner.spec.jobs import ParallelJob
+from runner.spec.jobs import Job, ParallelJob
+from runner.spec.leaf_kinds import LEAF_KINDS
 from runner.spec.meaning import (
     Arguments,
     effective,
@@ -23,13 +25,22 @@ from runner.spec.meaning import (
     target_name,
     text_of_literal,
 )
+from runner.spec.mltable import find_mltable, read_mltable
 from runner.spec.places import Places
 from runner.spec.schema import shape_job
 from runner.spec.script import ScriptMissing
 from runner.spec.sizes import bytes_of, mini_batch_size
 from runner.spec.snapshot import take_snapshot
 from runner.spec.surroundings import code_folder, frame_settings, say_fallbacks
-from runner.spec.targets import NOT_LOOKED_UP, Target, Unplaceable, place_input, place_output
+from runner.spec.targets import (
+    NOT_LOOKED_UP,
+    Target,
+    Unplaceable,
+    is_pattern,
+    place_input,
+    place_output,
+    root_of_pattern,
+)
 from runner.spec.validate import findings_of
 
 
@@ -105,6 +116,25 @@ def resolve(job: ParallelJob, *, name: str, places: Places, code: Path | None) -
     return Resolved(spec=resolved, outputs=outputs)
 
 
+def preview_spec(job: Job, places: Places) -> ParallelSpec:
+    """What a parallel job would be planned and read by. Its code is looked at where it is, its targets are not.
+
+    Raises:
+        SpecInvalid: something is wrong with what stands in the file, or with the data.
+    """
+    found = findings_of(job)
+    if not isinstance(job, ParallelJob):
+        found.problem(("type",), f"is {job.type}, and only parallel jobs have mini-batches", "give a parallel job")
+        found.raise_if_any()
+        raise AssertionError
+    document = _shaped(job, found)
+    kind = LEAF_KINDS[job.type]
+    kind.check(document, job.base_path, found)
+    kind.check_data(document, job.base_path, found, places)
+    found.raise_if_any()
+    return resolve(job, name=job.name or "preview", places=places, code=None).spec
+
+
 def _shaped(job: ParallelJob, found: Findings) -> dict[str, Any]:
     shaped = shape_job(job.written(), found)
     found.raise_if_any()
@@ -143,10 +173,28 @@ def _texts(
 
 
 def _split_inputs(document: Mapping[str, Any], texts: Mapping[str, str], found: Findings) -> tuple[SplitInput, ...]:
-    return tuple(
-        SplitInput(name=name, kind=split_kind(document["inputs"][name]), path=texts[f"inputs.{name}"])
-        for name in split_names(document, found)
-    )
+    return tuple(_split_input(name, document, texts, found) for name in split_names(document, found))
+
+
+def _split_input(name: str, document: Mapping[str, Any], texts: Mapping[str, str], found: Findings) -> SplitInput:
+    value, path = document["inputs"][name], texts[f"inputs.{name}"]
+    kind, table = split_kind(value), TableOptions()
+    file = find_mltable(path) if value.get("type") == "mltable" else None
+    if file is not None:
+        definition = read_mltable(file)
+        table = definition.options
+        kind = kind if definition.reads else "files"
+        path = str(file.parent)
+        for notice in definition.notices:
+            found.notice((), notice)
+    elif is_pattern(path) and not os.path.lexists(path):
+        table = TableOptions(paths=(path,))
+        path = root_of_pattern(path)
+    name_of_path = document.get("runner", {}).get("path_column")
+    if name_of_path is not None and kind == "table":
+        keep = None if table.keep_columns is None else (*table.keep_columns, name_of_path)
+        table = replace(table, include_path_column=True, path_column=name_of_path, keep_columns=keep)
+    return SplitInput(name=name, kind=kind, path=path, table=table)
 
 
 def _size(
@@ -177,6 +225,7 @@ def _output(
         file_name=read.get("append_row_file_name"),
         frame_header=read.get("append_row_dataframe_header"),
         keep_columns=_tuple(runner.get("keep_columns")),
+        partition_by=_tuple(runner.get("partition_by")),
         part_size_bytes=_bytes(runner.get("part_size")),
         compression=runner.get("compression"),
         overwrite=runner.get("overwrite"),
@@ -210,8 +259,10 @@ def _spec(document: Mapping[str, Any], arguments: Arguments, places: Places, fou
         mini_batch_error_threshold=setting("allowed_failed_count"),
         allowed_failed_percent=_float(read.get("allowed_failed_percent")),
         logging_level=setting("logging_level"),
-        bisect=runner.get("bisect"),
+        bisect=False if setting("partition_keys") else runner.get("bisect"),
+        partition_keys=_tuple(setting("partition_keys")),
         speculate=runner.get("speculate"),
+        limit=runner.get("limit"),
         memory_bytes=_bytes(runner.get("memory")),
         compute=compute.kind,
         ray_address=compute.address,

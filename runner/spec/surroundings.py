@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import glob
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from runner.dataset.settings import read_settings
-from runner.errors import ArgumentInvalid, Problem
+from runner.errors import ArgumentInvalid, Problem, SpecInvalid
 from runner.spec.bindings import references
 from runner.spec.check_values import check_versions
 from runner.spec.data_shapes import is_literal
 from runner.spec.findings import Findings
 from runner.spec.ignore import IgnoreRules
 from runner.spec.meaning import target_name
+from runner.spec.mltable import find_mltable, read_mltable
 from runner.spec.places import Places
 from runner.spec.script import ScriptMissing, check_script, find_script
-from runner.spec.targets import Target, Unplaceable, names_no_version, place, place_input, place_output
+from runner.spec.targets import (
+    Target,
+    Unplaceable,
+    is_pattern,
+    names_no_version,
+    place,
+    place_input,
+    place_output,
+)
 
 
 def code_folder(document: Mapping[str, Any], base: Path) -> Path | None:
@@ -108,7 +118,10 @@ def check_data(document: Mapping[str, Any], base: Path, found: Findings, places:
 
 def _check_input(name: str, kind: str, path: Path, found: Findings, *, reads_tables: bool) -> None:
     at = ("inputs", name, "path")
-    if not path.exists():
+    if not path.exists() and reads_tables and is_pattern(str(path)):
+        if not any(True for _ in glob.iglob(str(path), recursive=True)):
+            found.problem(at, f"is the pattern {path}, and nothing matches it", "mend the pattern")
+    elif not path.exists():
         found.problem(at, f"leads to {path}, and there is nothing", "mend the path")
     elif kind == "uri_file" and path.is_dir():
         found.problem(at, f"leads to the folder {path}", "write `type: uri_folder`, or the path of one file")
@@ -116,9 +129,12 @@ def _check_input(name: str, kind: str, path: Path, found: Findings, *, reads_tab
         found.problem(at, f"leads to the file {path}", "write `type: uri_file`, or the path of a folder")
     elif not os.access(path, os.R_OK | (os.X_OK if path.is_dir() else 0)):
         found.problem(at, f"leads to {path}, which may not be read", "change its permissions")
-    elif reads_tables and kind == "mltable" and (path.name == "MLTable" or (path / "MLTable").is_file()):
-        what = f"leads to {path}, which has an MLTable file; this version does not read those"
-        found.problem(at, what, "give a folder of Parquet or Arrow files without one")
+    elif reads_tables and kind == "mltable" and (file := find_mltable(path)) is not None:
+        try:
+            read_mltable(file)
+        except SpecInvalid as invalid:
+            for problem in invalid.problems:
+                found.add(problem)
 
 
 def check_targets(document: Mapping[str, Any], base: Path, found: Findings, places: Places) -> None:

@@ -152,6 +152,18 @@ def place_input(value: dict[str, Any], base: Path, places: Places | None, *, tak
     return place(path, base, places)
 
 
+def is_pattern(path: str) -> bool:
+    """Whether a path may be one of many: it holds `*`, `?` or `[`."""
+    return any(sign in path for sign in "*?[")
+
+
+def root_of_pattern(pattern: str) -> str:
+    """The folder that everything a pattern matches is in."""
+    parts = pattern.split("/")
+    plain = next(number for number, part in enumerate(parts) if is_pattern(part))
+    return "/".join(parts[:plain]) or "/"
+
+
 def check_writable(path: str) -> None:
     """Whether a path can be an output's at all; raises Unplaceable when it names what exists already by itself."""
     path = plain_path(path)

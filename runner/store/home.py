@@ -60,6 +60,16 @@ class JobFolder:
         return self.root / "plan"
 
     @property
+    def listed(self) -> Path:
+        """The plan of what was listed, when the rows of the job's plan were moved to be grouped by key."""
+        return self.root / "plan.input"
+
+    @property
+    def groups(self) -> Path:
+        """Rows that were grouped by key; there until the job has completed."""
+        return self.root / "groups"
+
+    @property
     def journal(self) -> Path:
         return self.root / "journal"
 

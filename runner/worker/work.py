@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from functools import partial
 
+from runner.dataset.key_values import KeyValues
 from runner.dataset.read import UnitReader
 from runner.dataset.render import Renderer
 from runner.dataset.saved_plan import check_file, load_plan
@@ -75,6 +76,7 @@ class Work:
         self._stream: UnitStream | None = None
         self._may_be_fresh = False
         self._plan: Plan | None = None
+        self._keys: KeyValues | None = None
         renderer = Renderer(spec.output)
         self._spooler = Spooler(control, board, self._slot, renderer, broken)
         self._loop = Loop(
@@ -139,6 +141,7 @@ class Work:
     def _on_lend(self, message: Lend) -> None:
         if self._plan is None:
             self._plan = load_plan(self._plan_path)
+            self._keys = KeyValues(self._plan_path) if self._plan.keys else None
             self._reader = UnitReader(self._plan, self._spec)
             self._side_reader = UnitReader(self._plan, self._spec)
             self._schema = self._reader.schema if self._plan.kind == "table" else None
@@ -377,7 +380,8 @@ class Work:
         plan = self._plan
         assert plan is not None
         given = 0 if len(plan.inputs) == 1 else plan.files[plan.units[plan.unit_of(mini_batch)].file].input
-        return MiniBatchContext(mini_batch, attempt, plan.inputs[given], None, self._schema)
+        keys = None if self._keys is None else self._keys.of(mini_batch)
+        return MiniBatchContext(mini_batch, attempt, plan.inputs[given], keys, self._schema)
 
     def _budget_bytes(self) -> int:
         """Decoded data that may wait: a quarter of a worker's share of the job's memory, since `run` needs some too."""

@@ -158,8 +158,12 @@ class OracleLoop:
                 return end
 
     def call(self, ledger: OracleLedger, slab: Any, number: int) -> int:
-        start = min((number - slab.first_mini_batch) * slab.rows_per_mini_batch, slab.row_count)
-        stop = min(start + slab.rows_per_mini_batch, slab.row_count)
+        index = number - slab.first_mini_batch
+        if slab.bounds is not None:
+            start, stop = int(slab.bounds[index]), int(slab.bounds[index + 1])
+        else:
+            start = min(index * slab.rows_per_mini_batch, slab.row_count)
+            stop = min(start + slab.rows_per_mini_batch, slab.row_count)
         attempt = ledger.state[number][1]
         try:
             self.run_one(slab, number, attempt, start, stop)

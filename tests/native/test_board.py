@@ -20,7 +20,7 @@ from runner.dispatch._loop import COUNT, Loop
 class Rows:
     """A slab without data."""
 
-    rows_per_mini_batch, first_item, columns, kept = 3, 1000, None, None
+    rows_per_mini_batch, first_item, columns, kept, bounds = 3, 1000, None, None, None
 
     def __init__(self, first: int, end: int) -> None:
         self.first_mini_batch, self.end_mini_batch = first, end

@@ -105,7 +105,7 @@ def test_each_unit_is_taken_by_exactly_one_of_several_processes(tmp_path: Path, 
 class Rows:
     """A slab whose mini-batch m is the array [m]."""
 
-    rows_per_mini_batch, cut, kept = 1, None, None
+    rows_per_mini_batch, cut, kept, bounds = 1, None, None, None
 
     def __init__(self, first: int, end: int) -> None:
         self.first_mini_batch, self.end_mini_batch, self.row_count, self.first_item = first, end, end - first, first

@@ -30,6 +30,7 @@ class Slab:
     columns: Any = None
     cut: Any = None
     kept: Any = None
+    bounds: Any = None
 
 
 def cut_range(start: int, stop: int, mini_batch: int) -> range:

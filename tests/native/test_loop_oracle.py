@@ -31,6 +31,7 @@ class Slab:
     kept: Any
     columns: Any = None
     cut: Any = None
+    bounds: Any = None
 
 
 def unnamed(make: Callable[[str], Any]) -> Any:
@@ -76,6 +77,22 @@ def finish_any(result: object, mini_batch: int, item_count: int) -> tuple[Any, i
 
 
 @settings(max_examples=300, deadline=None)
+def slab_of(first: int, lo: int, hi: int, rows_per: int, short: int, sizes: list[int] | None, as_columns: bool) -> Slab:
+    """Mini-batches `lo` to `hi` after `first`: of `rows_per` rows, the last one `short`, or with bounds of `sizes`."""
+    rows = np.arange(lo * rows_per, hi * rows_per)
+    row_count, bounds = len(rows) - min(short, rows_per - 1), None
+    if sizes is not None:
+        mine = [min(size, rows_per) for size in sizes[lo:hi]]
+        rows = np.concatenate([np.arange(n) + (lo + i) * rows_per for i, n in enumerate(mine)])
+        row_count, bounds = len(rows), np.concatenate([[0], np.cumsum(mine)])
+    slab = Slab(first + lo, first + hi, rows_per, row_count, first_item=lo * rows_per, kept=f"kept {lo}", bounds=bounds)
+    if as_columns:
+        slab.columns = (("row", rows),)
+    else:
+        slab.cut = lambda start, stop, mini_batch: rows[start:stop].tolist()
+    return slab
+
+
 @given(
     mode=st.sampled_from([COUNT, TEXT, ROWS]),
     first=st.integers(0, 10**12),
@@ -88,6 +105,7 @@ def finish_any(result: object, mini_batch: int, item_count: int) -> tuple[Any, i
     keep=st.booleans(),
     with_context=st.booleans(),
     as_columns=st.booleans(),
+    sizes=st.none() | st.lists(st.integers(1, 5), min_size=40, max_size=40),
     max_bytes=st.sampled_from([1, 200, 500, 1 << 40]),
 )
 def test_loop_and_oracle_agree(
@@ -102,6 +120,7 @@ def test_loop_and_oracle_agree(
     keep: bool,
     with_context: bool,
     as_columns: bool,
+    sizes: list[int] | None,
     max_bytes: int,
 ) -> None:
     count = len(choices)
@@ -141,14 +160,7 @@ def test_loop_and_oracle_agree(
             max_bytes=max_bytes,
         )
         for lo, hi in itertools.pairwise(borders):
-            rows = np.arange(lo * rows_per, hi * rows_per)
-            # Only the last slab may end with a short mini-batch.
-            row_count = len(rows) - (min(short, rows_per - 1) if hi == count else 0)
-            slab = Slab(first + lo, first + hi, rows_per, row_count, first_item=lo * rows_per, kept=f"kept {lo}")
-            if as_columns:
-                slab.columns = (("row", rows),)
-            else:
-                slab.cut = lambda start, stop, mini_batch, rows=rows: rows[start:stop].tolist()
+            slab = slab_of(first, lo, hi, rows_per, short if hi == count else 0, sizes, as_columns)
             while not ends or ends[-1] != (lo, DRY):
                 ends.append((lo, loop.drain(words, slab)))
                 if ends[-1][1] == FULL:

@@ -48,6 +48,7 @@ def test_what_was_finished_before_a_long_call_can_be_taken_during_it(tmp_path: P
         columns=(("n", np.arange(10)),),
         cut=None,
         kept=None,
+        bounds=None,
     )
     found: list[tuple[list[int], list[bytes]]] = []
 
@@ -114,6 +115,7 @@ def test_nothing_is_lost_or_doubled_when_another_thread_takes_all_the_time(tmp_p
         columns=(("n", np.arange(count)),),
         cut=None,
         kept=None,
+        bounds=None,
     )
     done = threading.Event()
     numbers: list[int] = []
@@ -164,6 +166,7 @@ def test_what_is_claimed_behind_a_long_call_can_be_handed_back_during_it(tmp_pat
         columns=None,
         cut=lambda start, stop, mini_batch: mini_batch,
         kept=None,
+        bounds=None,
     )
     while loop.drain(ledger, slab) != DRY:
         ledger.complete(0, loop.take().records["mini_batch"], 1)

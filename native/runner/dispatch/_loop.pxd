@@ -48,6 +48,9 @@ cdef class Loop:
     cdef int64_t rows_per_mini_batch
     cdef int64_t row_count
     cdef int64_t first_item
+    # Where each mini-batch begins, and the last one ends, when they are of different sizes.
+    cdef bint has_bounds
+    cdef const int64_t[::1] bounds
 
     # What is claimed and not yet run, [next, stop); where to look for more; how many to claim at once.
     cdef int64_t next
@@ -84,6 +87,9 @@ cdef class Loop:
 
     # All of these raise what Python code below them raises, unless they are noexcept.
     cdef int adopt(self, Ledger ledger, object slab) except -1
+    cdef int take_bounds(self, object bounds) except -1
+    cdef int64_t start_of(self, int64_t mini_batch) noexcept
+    cdef int64_t stop_of(self, int64_t mini_batch) noexcept
     cdef void hand_back(self) noexcept
     cdef bint claim(self) noexcept
     cdef int run_claimed(self) except -1

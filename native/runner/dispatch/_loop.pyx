@@ -88,7 +88,8 @@ class Slab(Protocol):
     """Decoded rows of whole mini-batches, as the loop reads them: once, when it begins with another slab.
 
     Mini-batch m of [first_mini_batch, end_mini_batch) has the rows from (m - first_mini_batch) * rows_per_mini_batch
-    on, the last one as many as there are. `columns` are arrays of at least `row_count` rows, given to `run` as a dict
+    on, the last one as many as there are; or, where `bounds` (int64) are given, those from bounds[m - first] to
+    bounds[m - first + 1]. `columns` are arrays of at least `row_count` rows, given to `run` as a dict
     of views; without them `cut(start_row, stop_row, mini_batch)` makes the mini-batch. `first_item` is what row 0
     counts as in failures and in the slot. `kept` comes back from `take` beside the rows that belong to it.
     """
@@ -101,6 +102,7 @@ class Slab(Protocol):
     columns: Any
     cut: Any
     kept: Any
+    bounds: Any
 
 
 @cython.final
@@ -198,9 +200,7 @@ cdef class Loop:
         if not self.slab_first <= mini_batch < self.slab_end:
             raise ValueError(f"mini-batch {mini_batch} is not in the slab {self.slab_first}..{self.slab_end}")
         if first_item != 0 or item_count != -1:
-            room = min(
-                self.rows_per_mini_batch, self.row_count - (mini_batch - self.slab_first) * self.rows_per_mini_batch
-            )
+            room = self.stop_of(mini_batch) - self.start_of(mini_batch)
             if not 0 <= first_item < room or not 1 <= item_count <= room - first_item:
                 raise ValueError(f"mini-batch {mini_batch} has {room} items, not {item_count} from {first_item} on")
         self.part_first, self.part_count = first_item, item_count
@@ -270,7 +270,11 @@ cdef class Loop:
         self.rows_per_mini_batch = slab.rows_per_mini_batch
         self.row_count = slab.row_count
         self.first_item = slab.first_item
-        if self.rows_per_mini_batch < 1 or not 0 <= self.row_count <= (self.slab_end - self.slab_first) * self.rows_per_mini_batch:
+        bounds = slab.bounds
+        self.has_bounds = bounds is not None
+        if self.has_bounds:
+            self.take_bounds(bounds)
+        elif self.rows_per_mini_batch < 1 or not 0 <= self.row_count <= (self.slab_end - self.slab_first) * self.rows_per_mini_batch:
             raise ValueError(
                 f"{self.row_count} rows by {self.rows_per_mini_batch} do not fit mini-batches"
                 f" {self.slab_first}..{self.slab_end}"
@@ -293,6 +297,28 @@ cdef class Loop:
         self.ledger = ledger
         self.slab = slab
         return 0
+
+    cdef int take_bounds(self, object bounds) except -1:
+        """Take over the rows at which mini-batches begin, and check that they go up to the slab's last row."""
+        cdef const int64_t[::1] view = bounds
+        cdef int64_t index, count = self.slab_end - self.slab_first
+        if view.shape[0] != count + 1 or view[0] < 0 or view[count] > self.row_count:
+            raise ValueError(f"{view.shape[0]} bounds do not fit mini-batches {self.slab_first}..{self.slab_end}")
+        for index in range(count):
+            if view[index] > view[index + 1]:
+                raise ValueError(f"bound {index} is behind the next one")
+        self.bounds = view
+        return 0
+
+    cdef inline int64_t start_of(self, int64_t mini_batch) noexcept:
+        if self.has_bounds:
+            return self.bounds[mini_batch - self.slab_first]
+        return (mini_batch - self.slab_first) * self.rows_per_mini_batch
+
+    cdef inline int64_t stop_of(self, int64_t mini_batch) noexcept:
+        if self.has_bounds:
+            return self.bounds[mini_batch - self.slab_first + 1]
+        return min((mini_batch - self.slab_first + 1) * self.rows_per_mini_batch, self.row_count)
 
     cdef void hand_back(self) noexcept:
         if self.next < self.stop and self.ledger.header != NULL:
@@ -347,11 +373,11 @@ cdef class Loop:
     # -- one mini-batch
 
     cdef int run_one(self, int64_t mini_batch) except -1:
-        cdef int64_t start = (mini_batch - self.slab_first) * self.rows_per_mini_batch
-        cdef int64_t stop = min(start + self.rows_per_mini_batch, self.row_count)
+        cdef int64_t start, stop
         cdef int64_t called_ns, elapsed_ns, length, rows, size = 0
         cdef cnp.ndarray array = None
-        assert self.slab_first <= mini_batch < self.slab_end and 0 <= start, "a mini-batch outside its slab"
+        assert self.slab_first <= mini_batch < self.slab_end, "a mini-batch outside its slab"
+        start, stop = self.start_of(mini_batch), self.stop_of(mini_batch)
         start = min(start + self.part_first, stop)
         if self.part_count >= 0:
             stop = min(start + self.part_count, stop)

@@ -172,7 +172,6 @@ class TestManifest:
     [
         ("_delta_log/0.json", "a Delta table"),
         ("metadata/v1.metadata.json", "an Iceberg table"),
-        ("MLTable", "an MLTable file"),
     ],
 )
 def test_tables_that_are_more_than_their_files_are_refused(tmp_path: Path, name: str, what: str) -> None:
@@ -182,7 +181,6 @@ def test_tables_that_are_more_than_their_files_are_refused(tmp_path: Path, name:
     assert "data/part.parquet" in _files(tmp_path)
 
 
-def test_an_mltable_file_itself_is_refused_as_a_table(tmp_path: Path) -> None:
-    _write(tmp_path, "MLTable")
-    with pytest.raises(InputUnreadable, match="MLTable"):
-        list_table(str(tmp_path / "MLTable"))
+def test_an_mltable_file_is_no_data_of_its_table(tmp_path: Path) -> None:
+    _write(tmp_path, "MLTable", "x.csv")
+    assert [file.path for file in list_table(str(tmp_path))] == [f"{tmp_path}/x.csv"]

@@ -252,12 +252,6 @@ class TestRefused:
         text = self._refused(InputUnreadable, _spec(tmp_path))
         assert "readme.md cannot be read: neither its extension nor its first bytes say Parquet or Arrow IPC" in text
 
-    @pytest.mark.parametrize(("name", "format_name"), [("x.csv", "CSV"), ("x.jsonl.gz", "JSONL"), ("x.ORC", "ORC")])
-    def test_formats_to_come_are_named_with_what_to_do(self, tmp_path: Path, name: str, format_name: str) -> None:
-        (tmp_path / name).write_text("x")
-        text = self._refused(InputUnreadable, _spec(tmp_path))
-        assert f"{name} cannot be read: {format_name} comes in a later release; for now convert it to Parquet" in text
-
     def test_a_compressed_parquet_file_is_named(self, tmp_path: Path) -> None:
         (tmp_path / "x.parquet.gz").write_text("x")
         assert "uncompress it" in self._refused(InputUnreadable, _spec(tmp_path))
@@ -292,7 +286,7 @@ class TestRefused:
         text = self._refused(SchemaMismatch, _spec(tmp_path))
         assert text.startswith(f"{first} and {second} do not fit together: only the path of the first has a folder a=")
 
-    def test_partition_keys_come_later(self, tmp_path: Path) -> None:
+    def test_partition_keys_need_a_place_for_what_belongs_to_the_plan(self, tmp_path: Path) -> None:
         _parquet(tmp_path / "a.parquet", _table(1))
         text = self._refused(ArgumentInvalid, _spec(tmp_path, partition_keys=("id",)))
-        assert text == "partition_keys: comes in a later release; for now use mini_batch_size"
+        assert text == "partition_keys: need a place beside the plan"

@@ -280,10 +280,10 @@ def test_a_folder_without_write_permission_is_told(folder: Path, places: Places)
     assert "may not be written to" in problems_of(folder, places)[0]
 
 
-def test_a_table_with_an_mltable_file_is_refused_by_name(folder: Path, places: Places) -> None:
+def test_what_is_wrong_with_an_mltable_file_is_told_with_the_job(folder: Path, places: Places) -> None:
     (folder / "letters/MLTable").write_text("paths: []")
     (folder / "job.yml").write_text(JOB.replace("type: uri_folder", "type: mltable"))
-    assert "has an MLTable file" in problems_of(folder, places)[0]
+    assert "letters/MLTable:1: paths names no paths" in problems_of(folder, places)[0]
 
 
 def test_an_object_built_in_python_is_checked_like_a_file(

@@ -89,7 +89,7 @@ def test_a_sound_job_has_no_problem_and_no_notice() -> None:
         ("resources: {shm_size: big}", "resources.shm_size is 'big';"),
         ("partition_keys: store", "partition_keys is 'store', not a list; write [store, brand]"),
         ("partition_keys: [1]", "partition_keys[0] is 1, not text"),
-        ("partition_keys: [store]", "partition_keys (one mini-batch for each key) is not supported by this version"),
+        ("partition_keys: [store, brand, store]", "partition_keys names 'store' twice; name each key once"),
         ("environment_variables: {A: [1]}", "environment_variables.A is a list, not text"),
         ("environment_variables: {A: }", "environment_variables.A is null;"),
         (
