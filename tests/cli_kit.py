@@ -206,8 +206,15 @@ class Terminal:
         os.write(self._hand, text.encode())
 
     def shows(self, pattern: str, times: int = 1) -> None:
-        """Wait until the pattern has been seen so often."""
-        until(lambda: len(re.findall(pattern, self.text)) >= times, what=f"{pattern!r} in {self.text!r}")
+        """Wait until the pattern has been seen so often; not for what a process that has ended has not shown."""
+
+        def has_shown() -> bool:
+            has_ended = self.process.poll() is not None and not self._reader.is_alive()
+            shown = len(re.findall(pattern, self.text)) >= times
+            assert shown or not has_ended, f"ended with {self.process.returncode} without {pattern!r}: {self.text!r}"
+            return shown
+
+        until(has_shown, what=f"{pattern!r} in {self.text!r}")
 
     def hang_up(self) -> None:
         """Take the terminal away."""

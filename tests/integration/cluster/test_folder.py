@@ -42,7 +42,15 @@ def test_the_token_is_for_its_owner_only(folder: KeeperFolder) -> None:
 def test_what_a_killed_keeper_left_is_cleaned(folder: KeeperFolder, tmp_path: Path) -> None:
     temp_dir = tmp_path / "runner-ray-x"
     temp_dir.mkdir()
-    with subprocess.Popen(["sleep", "1000"], env={**os.environ, MARK: str(temp_dir)}, start_new_session=True) as orphan:
+    with subprocess.Popen(
+        ["sh", "-c", "echo; read line"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, MARK: str(temp_dir)},
+        start_new_session=True,
+    ) as orphan:
+        assert orphan.stdout is not None
+        orphan.stdout.readline()  # its environment can be read from here on
         started = start_time_of(orphan.pid)
         folder.write_record(record(999_999_999, 1, temp_dir))
         folder.write_address("127.0.0.1:1")
