@@ -174,7 +174,8 @@ class Terminal:
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,
-            env=dict(environment) | {"TERM": "xterm-256color"},
+            # Parallel runs of tests set the width of their own output.
+            env={k: v for k, v in environment.items() if k not in ("COLUMNS", "LINES")} | {"TERM": "xterm-256color"},
             cwd=cwd,
         )
         os.close(theirs)

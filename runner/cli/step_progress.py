@@ -16,8 +16,11 @@ from runner.entity.status import JobStatus
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+    from rich.text import Text
 
 BAR_WIDTH = 20
+NAME_WIDTH = 32
+"""Cells of a step's name, with its branch, that are shown however narrow the terminal is."""
 AROUND = 4
 """Lines of the terminal that are left to the head, to what is left out, and to the prompt."""
 COLOURS = {
@@ -128,13 +131,16 @@ def picture(job: JobState, steps: Sequence[JobState], room: int, elapsed_s: floa
     by_key = {step.step: step for step in steps}
     lines = branches_of(by_key)
     shown = chosen(lines, by_key, max(room, 1))
+    rows = [_cells(line, by_key) for line in shown]
+    # Where the terminal is narrow, what is told beside a step gives way: neither its name, its status nor its time.
+    names, statuses, times = (max((row[i].cell_len for row in rows if i < len(row)), default=0) for i in range(3))
     grid = Table.grid(padding=(0, 2))
-    grid.add_column(no_wrap=True)
-    grid.add_column(no_wrap=True)
-    grid.add_column(no_wrap=True, justify="right")
+    grid.add_column(no_wrap=True, min_width=min(names, NAME_WIDTH))
+    grid.add_column(no_wrap=True, min_width=statuses)
+    grid.add_column(no_wrap=True, min_width=times, justify="right")
     grid.add_column(no_wrap=True, overflow="ellipsis")
-    for line in shown:
-        grid.add_row(*_cells(line, by_key))
+    for line, row in zip(shown, rows, strict=True):
+        grid.add_row(*row, *_details(line, by_key))
     left_out = len(lines) - len(shown)
     more = [Text(f"… {left_out} more", "dim")] if left_out else []
     return Group(head, grid, *more)
@@ -157,14 +163,20 @@ def chosen(lines: Sequence[Branch], steps: dict[str, JobState], room: int) -> li
     return [lines[number] for number in sorted(sorted(range(len(lines)), key=rank)[:room])]
 
 
-def _cells(line: Branch, steps: dict[str, JobState]) -> list[RenderableType]:
+def _cells(line: Branch, steps: dict[str, JobState]) -> list[Text]:
+    """Name, status and time."""
     from rich.text import Text
 
     if line.key is None:
         return [Text(line.text, "bold")]
     step = steps[line.key]
     status = "reused" if step.reused_from else str(step.status)
-    return [Text(line.text), Text(status, COLOURS.get(step.status, "cyan")), Text(lasted(step)), _detail(step)]
+    return [Text(line.text), Text(status, COLOURS.get(step.status, "cyan")), Text(lasted(step))]
+
+
+def _details(line: Branch, steps: dict[str, JobState]) -> list[RenderableType]:
+    """What is told beside a step."""
+    return [] if line.key is None else [_detail(steps[line.key])]
 
 
 def _detail(step: JobState) -> RenderableType:

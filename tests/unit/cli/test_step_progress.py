@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from typing import Any
 
 import pytest
@@ -78,11 +79,22 @@ def test_a_step_that_lost_its_driver_is_told_to_go_on(capsys: pytest.CaptureFixt
     assert said(capsys)[-1:] == ["dig goes on, run 2: its driver was lost"]
 
 
-def drawn(*steps: JobState, room: int = 30) -> str:
-    console = Console(file=io.StringIO(), width=120, color_system=None)
+def drawn(*steps: JobState, room: int = 30, width: int = 120) -> str:
+    console = Console(file=io.StringIO(), width=width, color_system=None)
     console.print(picture(PIPELINE, steps, room, 61.0))
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
+
+
+@pytest.mark.parametrize("width", [80, 60, 40])
+def test_a_narrow_terminal_takes_from_what_is_told_beside_a_step(width: int) -> None:
+    progress = Progress(item_count=40, mini_batch_count=40, done_mini_batch_count=10, done_item_count=10)
+    running = step("mill", S.RUNNING, type="parallel", progress=progress, start_time=0.0)
+    failed = step("ship", S.FAILED, start_time=1.0, end_time=2.0, error=JobError(reason="X", message="it sank " * 20))
+    lines = drawn(running, failed, width=width).splitlines()
+    assert len(lines[1]) <= width
+    assert re.match(r"├─ mill  Running  \d+:\d\d:\d\d  ━", lines[-2])
+    assert re.match(r"└─ ship  Failed +1\.0 s  it sank", lines[-1])
 
 
 def test_the_picture_has_a_line_for_each_step_and_a_bar_for_those_with_mini_batches() -> None:
