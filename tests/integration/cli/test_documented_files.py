@@ -43,6 +43,8 @@ json.dump({"dry": sum(line.endswith("dry") for line in lines), "all": len(lines)
 """,
     "src/train.py": "",
     "code/score.py": "def run(mini_batch): return mini_batch\n",
+    "orders/MLTable": "paths: [{pattern: ./*.csv}]\ntransformations: [read_delimited]\n",
+    "orders/one.csv": "store,day,price\nBergen,2026-01-02,3\n",
     "data/beds.csv": "bed,moisture\n1,0.1\n2,0.2\n3,0.9\n",
 }
 
