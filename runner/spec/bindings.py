@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection
 from runner.spec.findings import Findings, Path, did_you_mean
 
 REFERENCE = re.compile(r"\$\{\{(.*?)\}\}", re.DOTALL)
+_OPEN = re.compile(r"\$\{\{\s*(?:inputs|outputs|parent)\b[\w.]*")
 _LEGACY = re.compile(r"(?<![{$])\{((?:inputs|outputs|search_space)\.\w+)\}(?!\})")
 _GROUP = re.compile(r"\$\[\[(.*?)\]\](?!\])", re.DOTALL)
 _KNOWN = re.compile(r"(inputs|outputs)\.(\w+(?:\.\w+)*)")
@@ -90,6 +91,9 @@ def check_references(
                 continue  # it is declared, only wrongly
             what = f"names ${{{{{reference}}}}}, and there is no such {side[:-1]}"
             found.problem(at, what, name_remedy(side, name, known))
+    for opened in _OPEN.findall(REFERENCE.sub("", text)) if "${{" in text else ():
+        found.problem(at, f"opens {opened} and does not close it", "write }} behind its name")
+        good = False
     return good
 
 

@@ -80,6 +80,8 @@ def test_a_sound_command_has_no_problems(command: str) -> None:
         ("echo ${{parent.inputs.x}}", "command holds ${{parent.inputs.x}}, but a job of its own has no parent;"),
         ("echo ${{input.count}}", "command holds ${{input.count}}, a binding of no known form;"),
         ("echo ${{}}", "command holds ${{}}, a binding of no known form;"),
+        ("echo ${{ inputs.count", "command opens ${{ inputs.count and does not close it; write }} behind its name"),
+        ("echo ${{inputs.count} 1", "command opens ${{inputs.count and does not close it; write }} behind its name"),
         ("echo \0", "command holds a NUL character, which no program can be given; leave it out"),
         ("echo $[[ ${{inputs.count}}", "command cannot be read: an optional group $[[ is not closed by ]]; close it"),
         (
