@@ -11,6 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pc_csv
 
+# Arrow would take over SIGINT while it reads text, which drivers and workers handle themselves, and would keep a pipe
+# for it whose descriptors a fork of this process may not close: Arrow aborts the children of one that has.
+pa.enable_signal_handlers(False)
+
 FIRST_SAMPLE_BYTES = 1 << 20
 LATER_SAMPLE_BYTES = 64 << 10
 LATER_EVERY_BYTES = 64 << 20

@@ -16,6 +16,8 @@ from scan_oracle import marks_of, records_of
 
 from runner.dataset._scan import RecordScan
 
+pa.enable_signal_handlers(False)  # as in the reader of text, see there
+
 COMMA, QUOTE, NONE = ord(","), ord('"'), -1
 LETTERS = {
     "csv": (COMMA, QUOTE),
