@@ -432,7 +432,7 @@ def apart(job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
     ) as process:
         try:
             written = Path(temp_dir, "ray_current_cluster")
-            eventually(lambda: written.exists() or process.poll() is not None, 60.0)
+            eventually(lambda: (written.exists() and written.read_text().strip()) or process.poll() is not None, 60.0)
             monkeypatch.setenv("RAY_AUTH_MODE", "token")
             monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(token))
             yield written.read_text().strip()

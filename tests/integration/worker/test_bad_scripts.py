@@ -60,8 +60,10 @@ def test_init_that_raises_is_tried_again_in_new_processes_but_not_for_ever(tmp_p
     with run:
         run.until(lambda event: isinstance(event, InitFailure) and event.failure_count == 6)
         run.close()
-    assert [failure.failure_count for failure in run.init_failures] == [1, 2, 3, 4, 5, 6]
-    assert len({failure.worker for failure in run.init_failures}) == 6
+    # Whoever drives the instance closes it; a successor may have failed before it heard of that.
+    counts = [failure.failure_count for failure in run.init_failures]
+    assert counts == list(range(1, len(counts) + 1)) and 6 <= len(counts) <= 8
+    assert len({failure.worker for failure in run.init_failures}) == len(counts)
     assert all("RuntimeError: no model" in failure.what and not failure.is_import for failure in run.init_failures)
     assert 'in init\n    def init(): raise RuntimeError("no model")' in run.init_failures[0].traceback
 
